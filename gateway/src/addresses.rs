@@ -1,0 +1,122 @@
+//! Limits by client address: connections at once, and how often one may connect.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use dashmap::DashMap;
+
+use crate::{config::LimitSettings, rate::Rate};
+
+const SWEEP: Duration = Duration::from_secs(30);
+
+pub struct Addresses {
+    /// None: no limits.
+    limits: Option<Limits>,
+    table: Arc<DashMap<IpAddr, Usage>>,
+}
+
+struct Limits {
+    connections: u32,
+    connects: Rate,
+}
+
+struct Usage {
+    connections: u32,
+    connects: Rate,
+}
+
+/// Why an address may not connect now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    TooManyConnections,
+    TooOften,
+}
+
+/// One connection of an address; counts until dropped.
+pub struct Slot {
+    table: Arc<DashMap<IpAddr, Usage>>,
+    address: IpAddr,
+}
+
+impl Addresses {
+    pub fn new(settings: &LimitSettings) -> Self {
+        let limits = (!settings.rates_lifted).then(|| Limits {
+            connections: settings.connections_per_address,
+            connects: Rate::new(settings.connects_per_second, settings.connects_burst),
+        });
+        Self {
+            limits,
+            table: Arc::default(),
+        }
+    }
+
+    /// None inside `Ok`: addresses are not counted here.
+    pub fn connect(&self, address: IpAddr) -> Result<Option<Slot>, Refusal> {
+        let Some(limits) = &self.limits else {
+            return Ok(None);
+        };
+        let mut usage = self.table.entry(address).or_insert_with(|| Usage {
+            connections: 0,
+            connects: limits.connects.clone(),
+        });
+        usage.connects.take(Instant::now()).map_err(|_| Refusal::TooOften)?;
+        if usage.connections >= limits.connections {
+            return Err(Refusal::TooManyConnections);
+        }
+        usage.connections += 1;
+        Ok(Some(Slot {
+            table: self.table.clone(),
+            address,
+        }))
+    }
+
+    /// Forgets addresses that are gone, until dropped.
+    pub async fn run(&self) {
+        let mut every = tokio::time::interval(SWEEP);
+        loop {
+            every.tick().await;
+            let now = Instant::now();
+            self.table
+                .retain(|_, usage| usage.connections > 0 || !usage.connects.is_fresh(now));
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(mut usage) = self.table.get_mut(&self.address) {
+            usage.connections = usage.connections.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_is_limited_and_others_are_not() {
+        let settings = LimitSettings {
+            connections_per_address: 2,
+            connects_per_second: 1,
+            connects_burst: 3,
+            ..LimitSettings::default()
+        };
+        let addresses = Addresses::new(&settings);
+        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let first = addresses.connect(a);
+        let second = addresses.connect(a);
+        assert!(first.is_ok() && second.is_ok());
+        assert_eq!(addresses.connect(a).err(), Some(Refusal::TooManyConnections));
+        drop(first);
+        assert_eq!(
+            addresses.connect(a).err(),
+            Some(Refusal::TooOften),
+            "the burst is spent"
+        );
+        assert!(addresses.connect(b).is_ok());
+    }
+}

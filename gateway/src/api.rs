@@ -1,0 +1,133 @@
+//! The server API on the admin listener, for the application's backends.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use herald_proto::ErrorCode;
+use herald_router::{
+    admin::Admin,
+    failure::Failure,
+    http::{self, Body},
+};
+use http_body_util::{BodyExt, Limited};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
+use serde::Serialize;
+use subtle::ConstantTimeEq;
+
+use crate::{auth::source, config::ApiKeySettings, gateway::Gateway};
+
+mod messages;
+
+/// The calls that an API key can be limited to.
+pub const CALLS: &[&str] = &["messages"];
+
+pub struct Api {
+    gateway: Arc<Gateway>,
+    admin: Admin,
+    keys: Vec<ApiKeySettings>,
+}
+
+impl Api {
+    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Vec<ApiKeySettings>) -> Self {
+        Self { gateway, admin, keys }
+    }
+
+    async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
+        let (call, method) = match request.uri().path() {
+            "/api/v1/messages" => ("messages", Method::POST),
+            _ => return Err(Failure::new(ErrorCode::NotFound, "no such call")),
+        };
+        let key = self.authorize(&request, call)?;
+        if request.method() != method {
+            let allow = header::HeaderValue::from_str(method.as_str());
+            let mut response = http::text(StatusCode::METHOD_NOT_ALLOWED, format!("only {method}\n"));
+            if let Ok(allow) = allow {
+                response.headers_mut().insert(header::ALLOW, allow);
+            }
+            return Ok(response);
+        }
+        let body = self.body(request).await?;
+        let results = messages::post(&self.gateway, &key.name, &body).await?;
+        Ok(answer(StatusCode::OK, &results))
+    }
+
+    /// Every key is compared, in constant time, so that the time tells nothing of which one was nearly right.
+    fn authorize(&self, request: &Request<Incoming>, call: &str) -> Result<&ApiKeySettings, Failure> {
+        let given = source::authorization(request.headers()).unwrap_or_default();
+        let mut found = None;
+        for key in &self.keys {
+            if bool::from(key.key.0.as_bytes().ct_eq(given.as_bytes())) {
+                found = Some(key);
+            }
+        }
+        let key = found.ok_or_else(|| Failure::new(ErrorCode::Unauthorized, "an API key is needed"))?;
+        match &key.calls {
+            Some(calls) if !calls.iter().any(|allowed| allowed == call) => {
+                Err(Failure::forbidden(format!("this API key does not allow {call}")))
+            }
+            _ => Ok(key),
+        }
+    }
+
+    async fn body(&self, request: Request<Incoming>) -> Result<bytes::Bytes, Failure> {
+        let limit = usize::try_from(self.gateway.limits.http_body.as_u64()).unwrap_or(usize::MAX);
+        let body = Limited::new(request.into_body(), limit).collect();
+        let body = tokio::time::timeout(http::BODY_DEADLINE, body).await;
+        match body {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Failure::new(
+                ErrorCode::TooLarge,
+                format!("the body is larger than {}", self.gateway.limits.http_body),
+            )),
+            Ok(Err(_)) => Err(Failure::bad_request("the body broke off")),
+            Err(_) => Err(Failure::bad_request("the body did not come in time")),
+        }
+    }
+}
+
+impl http::Handler for Api {
+    async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
+        if let Some(answer) = self.admin.answer(request.method(), request.uri().path()) {
+            return answer;
+        }
+        self.call(request).await.unwrap_or_else(|failure| error(&failure))
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct ErrorBody {
+    error: ErrorFields,
+}
+
+#[derive(Serialize)]
+struct ErrorFields {
+    code: &'static str,
+    message: String,
+    retry: bool,
+}
+
+impl From<&Failure> for ErrorBody {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            error: ErrorFields {
+                code: failure.code.as_str(),
+                message: failure.message.clone(),
+                retry: failure.code.retry(),
+            },
+        }
+    }
+}
+
+fn error(failure: &Failure) -> Response<Body> {
+    let status = StatusCode::from_u16(failure.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer(status, &ErrorBody::from(failure))
+}
+
+fn answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(body) => http::json(status, body),
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written");
+            http::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+        }
+    }
+}

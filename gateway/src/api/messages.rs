@@ -1,0 +1,157 @@
+//! `POST /api/v1/messages`: one message to one or many targets.
+
+use futures_util::{StreamExt, stream};
+use herald_proto::{
+    Target,
+    cluster::{SendCommand, Sender},
+    dedup, id, limits,
+};
+use herald_router::failure::Failure;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::ErrorBody;
+use crate::{dialect::body, event::Body, gateway::Gateway};
+
+/// Targets of one call that are sent to at once.
+const AT_ONCE: usize = 64;
+
+#[derive(Deserialize)]
+struct Call<'a> {
+    to: To,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    kind: Option<String>,
+    durable: Option<bool>,
+    key: Option<String>,
+    ttl: Option<u32>,
+    from: Option<String>,
+}
+
+/// Exactly one of the four.
+#[derive(Deserialize)]
+struct To {
+    user: Option<String>,
+    users: Option<Vec<String>>,
+    group: Option<String>,
+    all: Option<bool>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Results {
+    results: Vec<Outcome>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Sent(Sent),
+    Failed(ErrorBody),
+}
+
+#[derive(Serialize)]
+struct Sent {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<bool>,
+    duplicate: bool,
+    time: u64,
+}
+
+impl To {
+    fn targets(self) -> Result<Vec<Target>, Failure> {
+        let targets = match (self.user, self.users, self.group, self.all.unwrap_or(false)) {
+            (Some(user), None, None, false) => vec![Target::user(user)],
+            (None, Some(users), None, false) => users.into_iter().map(Target::user).collect(),
+            (None, None, Some(group), false) => vec![Target::group(group)],
+            (None, None, None, true) => vec![Target::All],
+            _ => {
+                return Err(Failure::bad_request(
+                    "\"to\" must name exactly one of user, users, group, \"all\":true",
+                ));
+            }
+        };
+        if targets.is_empty() || targets.len() > limits::TARGETS_PER_CALL {
+            let most = limits::TARGETS_PER_CALL;
+            return Err(Failure::bad_request(format!("\"users\" must name 1 to {most} users")));
+        }
+        Ok(targets)
+    }
+}
+
+pub(super) async fn post(gateway: &Gateway, api_key: &str, payload: &[u8]) -> Result<Results, Failure> {
+    let call: Call<'_> = serde_json::from_slice(payload).map_err(|e| Failure::bad_request(e.to_string()))?;
+    for (name, label) in [("kind", &call.kind), ("key", &call.key), ("from", &call.from)] {
+        if let Some(label) = label {
+            id::check(name, label)?;
+        }
+    }
+    let targets = call.to.targets()?;
+    let raw = call.body.unwrap_or(RawValue::NULL);
+    let body = body::from_json(raw).map_err(|e| Failure::bad_request(e.to_string()))?;
+    let message = Message {
+        api_key,
+        // Without a key of its own, a call is recognised only in this gateway's own retry.
+        key: call.key.unwrap_or_else(id::message_id),
+        body,
+        kind: call.kind,
+        durable: call.durable.unwrap_or(true),
+        ttl: call.ttl.unwrap_or(0),
+        from: call.from,
+    };
+    let results = stream::iter(targets)
+        .map(|target| message.send(gateway, target))
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    Ok(Results { results })
+}
+
+struct Message<'a> {
+    api_key: &'a str,
+    key: String,
+    body: Body,
+    kind: Option<String>,
+    durable: bool,
+    ttl: u32,
+    from: Option<String>,
+}
+
+impl Message<'_> {
+    async fn send(&self, gateway: &Gateway, target: Target) -> Outcome {
+        match self.try_send(gateway, target).await {
+            Ok(sent) => Outcome::Sent(sent),
+            Err(failure) => Outcome::Failed(ErrorBody::from(&failure)),
+        }
+    }
+
+    async fn try_send(&self, gateway: &Gateway, target: Target) -> Result<Sent, Failure> {
+        target.check()?;
+        let origin = dedup::Origin::Api {
+            name: self.api_key,
+            key: &self.key,
+        };
+        let command = SendCommand {
+            sender: Some(Sender::default()),
+            to: Some(target.to_proto()),
+            id: id::message_id(),
+            body: self.body.bytes.clone(),
+            content_type: self.body.content_type.clone(),
+            kind: self.kind.clone(),
+            durable: self.durable,
+            ttl: self.ttl,
+            dedup: dedup::id(origin, &target),
+            from: self.from.clone(),
+        };
+        let sent = gateway.routers.send(&command).await?;
+        Ok(Sent {
+            id: sent.id,
+            offset: (sent.sequence > 0).then(|| format!("{}:{}", sent.log, sent.sequence)),
+            online: sent.online,
+            duplicate: sent.duplicate,
+            time: sent.time,
+        })
+    }
+}

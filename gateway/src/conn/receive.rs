@@ -1,0 +1,285 @@
+//! Messages out of a byte stream: fastwebsockets reads the frames, this puts fragments together and keeps the rules
+//! that it leaves to its user. While a connection is idle it holds no buffer at all.
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead};
+use herald_proto::CloseCode;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, ReadBuf},
+    net::tcp::OwnedReadHalf,
+};
+
+/// Largest payload of a control frame (RFC 6455, 5.5).
+const CONTROL_BYTES: usize = 125;
+
+/// What a client sent.
+#[derive(Debug)]
+pub enum Received {
+    Text(Bytes),
+    Binary(Bytes),
+    Ping(Bytes),
+    Pong,
+    /// Its close frame's code.
+    Close(Option<u16>),
+}
+
+/// Why nothing more can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// The client is gone.
+    Gone,
+    /// It broke the rules; close with this.
+    Rules(CloseCode),
+}
+
+/// The receiving half of a connection.
+pub struct Receiver {
+    /// What came in the same packet as the upgrade request.
+    ahead: Bytes,
+    socket: OwnedReadHalf,
+    max_message: usize,
+    fragments: Option<Fragments>,
+}
+
+/// A message of which not all fragments are here.
+struct Fragments {
+    text: bool,
+    payload: Vec<u8>,
+    /// How much of a text is known to be valid UTF-8.
+    valid: usize,
+}
+
+impl Receiver {
+    pub fn new(ahead: Bytes, socket: OwnedReadHalf, max_message: usize) -> Self {
+        Self {
+            ahead,
+            socket,
+            max_message,
+            fragments: None,
+        }
+    }
+
+    /// Waits, without a buffer, until there is something to read. May be dropped and called again.
+    pub async fn readable(&self) -> io::Result<()> {
+        if self.ahead.has_remaining() {
+            return Ok(());
+        }
+        self.socket.readable().await
+    }
+
+    /// Begins to read; to be called when there is something.
+    pub fn burst<'a>(&'a mut self, read: &'a AtomicU64) -> Burst<'a> {
+        read.store(0, Ordering::Relaxed);
+        let stream = Counted {
+            ahead: &mut self.ahead,
+            socket: &mut self.socket,
+            read,
+        };
+        let (mut frames, _unused) = fastwebsockets::after_handshake_split(stream, tokio::io::sink(), Role::Server);
+        frames.set_auto_close(false);
+        frames.set_auto_pong(false);
+        // Its own check refuses a payload of exactly the maximum.
+        frames.set_max_message_size(self.max_message + 1);
+        Burst {
+            frames,
+            read,
+            used: 0,
+            fragments: &mut self.fragments,
+            max_message: self.max_message,
+        }
+    }
+
+    /// Reads and forgets until the client is gone, so that it can still receive the reason why.
+    pub async fn discard(&mut self) {
+        let mut scratch = [0u8; 1024];
+        while matches!(self.socket.read(&mut scratch).await, Ok(n) if n > 0) {}
+    }
+}
+
+/// Counts what is read, so that it is known when all of it has been used up.
+struct Counted<'a> {
+    ahead: &'a mut Bytes,
+    socket: &'a mut OwnedReadHalf,
+    read: &'a AtomicU64,
+}
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.ahead.has_remaining() {
+            let n = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..n]);
+            self.ahead.advance(n);
+        } else {
+            std::task::ready!(Pin::new(&mut *self.socket).poll_read(cx, buf))?;
+        }
+        let n = (buf.filled().len() - before) as u64;
+        self.read.fetch_add(n, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Reading, while there is something: this, not the connection, owns the 8 KiB read buffer.
+pub struct Burst<'a> {
+    frames: WebSocketRead<Counted<'a>>,
+    read: &'a AtomicU64,
+    /// Bytes of the frames so far.
+    used: u64,
+    fragments: &'a mut Option<Fragments>,
+    max_message: usize,
+}
+
+impl Burst<'_> {
+    /// The next message. None: all that was read has been used up, and the buffer can go. Not cancel-safe, as
+    /// fastwebsockets' `read_frame` is not: once dropped, the connection can only end.
+    pub async fn next(&mut self) -> Result<Option<Received>, Broken> {
+        loop {
+            // A header longer than it need be makes `used` fall behind: then the buffer is only kept for longer.
+            if self.used > 0 && self.used == self.read.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let frame = self.frame().await?;
+            if let Some(received) = accept(frame, self.fragments, self.max_message)? {
+                return Ok(Some(received));
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Result<Frame<'static>, Broken> {
+        let mut no_obligations = |_: Frame<'static>| async { Ok::<(), Infallible>(()) };
+        let mut frame = match self.frames.read_frame(&mut no_obligations).await {
+            Ok(frame) => frame,
+            Err(error) => return Err(broken(&error)),
+        };
+        // The only way to learn whether a frame was masked is to have its header written.
+        let mut head = [0u8; 16];
+        let head_size = frame.fmt_head(&mut head);
+        if head[1] & 0x80 == 0 {
+            return Err(Broken::Rules(CloseCode::ProtocolError));
+        }
+        self.used += (head_size + frame.payload.len()) as u64;
+        Ok(Frame::new(
+            frame.fin,
+            frame.opcode,
+            None,
+            Payload::Bytes(into_bytes(frame.payload)),
+        ))
+    }
+}
+
+fn into_bytes(payload: Payload<'_>) -> BytesMut {
+    match payload {
+        Payload::Bytes(bytes) => bytes,
+        other => BytesMut::from(&other[..]),
+    }
+}
+
+fn broken(error: &WebSocketError) -> Broken {
+    match error {
+        WebSocketError::FrameTooLarge => Broken::Rules(CloseCode::TooBig),
+        WebSocketError::InvalidUTF8 => Broken::Rules(CloseCode::InvalidPayload),
+        WebSocketError::IoError(_) | WebSocketError::UnexpectedEOF => Broken::Gone,
+        _ => Broken::Rules(CloseCode::ProtocolError),
+    }
+}
+
+/// Puts fragments together. None: more is to come.
+fn accept(
+    frame: Frame<'static>,
+    fragments: &mut Option<Fragments>,
+    max_message: usize,
+) -> Result<Option<Received>, Broken> {
+    const PROTOCOL: Broken = Broken::Rules(CloseCode::ProtocolError);
+    let (fin, opcode) = (frame.fin, frame.opcode);
+    let payload = into_bytes(frame.payload).freeze();
+    let control = matches!(opcode, OpCode::Close | OpCode::Ping | OpCode::Pong);
+    if control && (!fin || payload.len() > CONTROL_BYTES) {
+        return Err(PROTOCOL);
+    }
+    match opcode {
+        OpCode::Ping => Ok(Some(Received::Ping(payload))),
+        OpCode::Pong => Ok(Some(Received::Pong)),
+        OpCode::Close => close(&payload).map(|code| Some(Received::Close(code))),
+        OpCode::Text | OpCode::Binary => {
+            if fragments.is_some() {
+                return Err(PROTOCOL);
+            }
+            let text = opcode == OpCode::Text;
+            match (fin, text) {
+                // fastwebsockets has checked that it is UTF-8.
+                (true, true) => Ok(Some(Received::Text(payload))),
+                (true, false) => Ok(Some(Received::Binary(payload))),
+                (false, _) => {
+                    let mut begun = Fragments {
+                        text,
+                        payload: payload.to_vec(),
+                        valid: 0,
+                    };
+                    begun.check(false)?;
+                    *fragments = Some(begun);
+                    Ok(None)
+                }
+            }
+        }
+        OpCode::Continuation => {
+            let mut message = fragments.take().ok_or(PROTOCOL)?;
+            if message.payload.len() + payload.len() > max_message {
+                return Err(Broken::Rules(CloseCode::TooBig));
+            }
+            message.payload.extend_from_slice(&payload);
+            message.check(fin)?;
+            if !fin {
+                *fragments = Some(message);
+                return Ok(None);
+            }
+            let payload = Bytes::from(message.payload);
+            Ok(Some(if message.text {
+                Received::Text(payload)
+            } else {
+                Received::Binary(payload)
+            }))
+        }
+    }
+}
+
+impl Fragments {
+    /// Finds invalid UTF-8 as soon as it has come, and a character cut off at the end once there is no more.
+    fn check(&mut self, complete: bool) -> Result<(), Broken> {
+        if !self.text {
+            return Ok(());
+        }
+        match std::str::from_utf8(&self.payload[self.valid..]) {
+            Ok(_) => self.valid = self.payload.len(),
+            Err(error) if error.error_len().is_none() && !complete => self.valid += error.valid_up_to(),
+            Err(_) => return Err(Broken::Rules(CloseCode::InvalidPayload)),
+        }
+        Ok(())
+    }
+}
+
+/// The code of a close frame, which must be one that may stand in a frame.
+fn close(payload: &[u8]) -> Result<Option<u16>, Broken> {
+    let (code, reason) = match payload {
+        [] => return Ok(None),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+        [_] => return Err(Broken::Rules(CloseCode::ProtocolError)),
+    };
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Broken::Rules(CloseCode::ProtocolError));
+    }
+    if std::str::from_utf8(reason).is_err() {
+        return Err(Broken::Rules(CloseCode::InvalidPayload));
+    }
+    Ok(Some(code))
+}
+
+#[cfg(test)]
+mod tests;

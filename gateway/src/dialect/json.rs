@@ -1,0 +1,347 @@
+//! The native JSON dialect, subprotocol `herald.v1.json`: text frames, one object each.
+
+use bytes::Bytes;
+use herald_proto::{Target, id};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
+use serde_json::value::RawValue;
+
+use super::{
+    body::{self, InJson},
+    ws::Builder,
+};
+use crate::event::{Answer, BadFrame, Command, Connect, ConnectOptions, Inbound, Message, Push, Send};
+
+// --- in ---
+
+#[derive(Deserialize)]
+struct Frame<'a> {
+    id: Option<u32>,
+    connect: Option<ConnectVerb>,
+    #[serde(borrow)]
+    send: Option<SendVerb<'a>>,
+    join: Option<GroupVerb>,
+    leave: Option<GroupVerb>,
+    refresh: Option<RefreshVerb>,
+    ping: Option<Empty>,
+    presence: Option<Empty>,
+    watch: Option<Empty>,
+    unwatch: Option<Empty>,
+    history: Option<Empty>,
+    call: Option<Empty>,
+}
+
+#[derive(Deserialize)]
+struct Empty {}
+
+#[derive(Deserialize)]
+struct ConnectVerb {
+    token: String,
+    cursor: Option<String>,
+    since: Option<String>,
+    device: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SendVerb<'a> {
+    to: To,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    kind: Option<String>,
+    durable: Option<bool>,
+    key: Option<String>,
+    ttl: Option<u32>,
+    copy: Option<bool>,
+}
+
+/// Exactly one of the three.
+#[derive(Debug, Default, Deserialize)]
+pub struct To {
+    user: Option<String>,
+    group: Option<String>,
+    all: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct GroupVerb {
+    group: String,
+}
+
+#[derive(Deserialize)]
+struct RefreshVerb {
+    token: String,
+}
+
+impl To {
+    pub fn target(self) -> Result<Target, &'static str> {
+        match (self.user, self.group, self.all) {
+            (Some(user), None, None | Some(false)) => Ok(Target::user(user)),
+            (None, Some(group), None | Some(false)) => Ok(Target::group(group)),
+            (None, None, Some(true)) => Ok(Target::All),
+            _ => Err("\"to\" must name exactly one of user, group, \"all\":true"),
+        }
+    }
+}
+
+pub(super) fn decode(payload: &[u8]) -> Result<Inbound, BadFrame> {
+    let frame: Frame<'_> =
+        serde_json::from_slice(payload).map_err(|e| BadFrame::new(id_of(payload), shorten(&e.to_string())))?;
+    let id = frame.id;
+    if id == Some(0) {
+        return Err(BadFrame::new(None, "id must be 1 to 4294967295"));
+    }
+    command(frame)
+        .map(|command| Inbound { id, command })
+        .map_err(|message| BadFrame::new(id, message))
+}
+
+/// The id of a frame that is otherwise no command, so that its sender can tell which one failed.
+fn id_of(payload: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Id {
+        id: u32,
+    }
+    let id = serde_json::from_slice::<Id>(payload).ok()?.id;
+    (id > 0).then_some(id)
+}
+
+/// The parser's messages may quote the input at length.
+fn shorten(message: &str) -> String {
+    message.chars().take(200).collect()
+}
+
+fn command(frame: Frame<'_>) -> Result<Command, String> {
+    let mut verbs = Vec::with_capacity(1);
+    if let Some(verb) = frame.connect {
+        verbs.push(Command::Connect(Connect {
+            token: verb.token,
+            options: ConnectOptions {
+                cursor: verb.cursor,
+                since: verb.since,
+                device: verb.device,
+            },
+        }));
+    }
+    if let Some(verb) = frame.send {
+        verbs.push(Command::Send(Box::new(send(verb)?)));
+    }
+    if let Some(GroupVerb { group }) = frame.join {
+        verbs.push(Command::Join { group });
+    }
+    if let Some(GroupVerb { group }) = frame.leave {
+        verbs.push(Command::Leave { group });
+    }
+    if let Some(RefreshVerb { token }) = frame.refresh {
+        verbs.push(Command::Refresh { token });
+    }
+    if frame.ping.is_some() {
+        verbs.push(Command::Ping);
+    }
+    for (verb, name) in [
+        (frame.presence, "presence"),
+        (frame.watch, "watch"),
+        (frame.unwatch, "unwatch"),
+        (frame.history, "history"),
+        (frame.call, "call"),
+    ] {
+        verbs.extend(verb.map(|Empty {}| Command::Unserved(name)));
+    }
+    if verbs.len() > 1 {
+        return Err("two verbs in one frame".to_owned());
+    }
+    verbs.pop().ok_or_else(|| "no known verb".to_owned())
+}
+
+fn send(verb: SendVerb<'_>) -> Result<Send, String> {
+    let to = verb.to.target()?;
+    to.check().map_err(|e| e.to_string())?;
+    let raw = verb.body.unwrap_or(RawValue::NULL);
+    for (name, label) in [("kind", &verb.kind), ("key", &verb.key)] {
+        if let Some(label) = label {
+            id::check(name, label).map_err(|e| e.to_string())?;
+        }
+    }
+    Ok(Send {
+        to,
+        body: body::from_json(raw).map_err(|e| e.to_string())?,
+        kind: verb.kind,
+        durable: verb.durable.unwrap_or(true),
+        key: verb.key,
+        ttl: verb.ttl.unwrap_or(0),
+        copy: verb.copy.unwrap_or(false),
+    })
+}
+
+// --- out ---
+
+#[derive(Serialize)]
+struct ConnectedOut<'a> {
+    user: &'a str,
+    connection: &'a str,
+    node: &'a str,
+    groups: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a str>,
+    resumed: bool,
+    gap: bool,
+    ping: u32,
+    expires: u64,
+    time: u64,
+}
+
+#[derive(Serialize)]
+struct SentOut<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<bool>,
+    duplicate: bool,
+    time: u64,
+}
+
+#[derive(Serialize)]
+struct GroupOut<'a> {
+    group: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct RefreshedOut {
+    expires: u64,
+}
+
+#[derive(Serialize)]
+struct ErrorOut<'a> {
+    code: &'a str,
+    message: &'a str,
+    retry: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct MessageOut<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    #[serde(serialize_with = "to")]
+    to: &'a Target,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'a str>,
+    time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<&'a str>,
+}
+
+fn to<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(1))?;
+    match target {
+        Target::User(user) => map.serialize_entry("user", user)?,
+        Target::Group(group) => map.serialize_entry("group", group)?,
+        Target::All => map.serialize_entry("all", &true)?,
+    }
+    map.end()
+}
+
+/// `{"id":…,"<verb>":<value>}`; the id stands first where there is one.
+fn frame(id: Option<u32>, verb: &str, value: &impl Serialize, expected: usize) -> Bytes {
+    struct Out<'a, T> {
+        id: Option<u32>,
+        verb: &'a str,
+        value: &'a T,
+    }
+    impl<T: Serialize> Serialize for Out<'_, T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            if let Some(id) = self.id {
+                map.serialize_entry("id", &id)?;
+            }
+            map.serialize_entry(self.verb, self.value)?;
+            map.end()
+        }
+    }
+    let mut builder = Builder::new(expected);
+    let written = serde_json::to_writer(builder.payload(), &Out { id, verb, value });
+    debug_assert!(written.is_ok(), "writing to memory, with string keys only, cannot fail");
+    builder.text()
+}
+
+pub(super) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
+    match answer {
+        Answer::Connected(c) => {
+            let out = ConnectedOut {
+                user: &c.user,
+                connection: &c.connection,
+                node: &c.node,
+                groups: &c.groups,
+                cursor: c.cursor.as_deref(),
+                resumed: c.resumed,
+                gap: c.gap,
+                ping: c.ping,
+                expires: c.expires,
+                time: c.time,
+            };
+            frame(id, "connected", &out, 256)
+        }
+        Answer::Sent(s) => {
+            let out = SentOut {
+                id: &s.id,
+                offset: s.offset.as_deref(),
+                online: s.online,
+                duplicate: s.duplicate,
+                time: s.time,
+            };
+            frame(id, "sent", &out, 192)
+        }
+        Answer::Joined { group } => frame(id, "joined", &GroupOut { group, joined: None }, 64),
+        Answer::Left { group } => frame(id, "left", &GroupOut { group, joined: None }, 64),
+        Answer::Refreshed { expires } => frame(id, "refreshed", &RefreshedOut { expires: *expires }, 64),
+        Answer::Pong => frame(id, "pong", &serde_json::Map::new(), 32),
+        Answer::Error(e) => {
+            let out = ErrorOut {
+                code: e.code.as_str(),
+                message: &e.message,
+                retry: e.code.retry(),
+                after_ms: e.after_ms,
+            };
+            frame(id, "error", &out, 128)
+        }
+    }
+}
+
+pub(super) fn push(push: &Push) -> Bytes {
+    match push {
+        Push::Message(message) => self::message(message),
+        Push::Group { group, joined } => {
+            let joined = Some(*joined);
+            frame(None, "group", &GroupOut { group, joined }, 64)
+        }
+    }
+}
+
+fn message(message: &Message) -> Bytes {
+    let (body, body_base64, content_type) = match message.body.in_json() {
+        InJson::Plain(raw) => (Some(raw), None, None),
+        InJson::Base64(text) => (None, Some(text), Some(message.body.content_type())),
+    };
+    let expected = message.body.bytes.len() * 4 / 3 + 384;
+    let out = MessageOut {
+        id: &message.id,
+        from: message.from.as_deref(),
+        to: &message.to,
+        kind: message.kind.as_deref(),
+        body,
+        body_base64,
+        content_type: content_type.as_deref(),
+        time: message.time,
+        offset: message.offset.as_deref(),
+    };
+    frame(None, "message", &out, expected)
+}

@@ -1,0 +1,170 @@
+//! The native protobuf dialect, subprotocol `herald.v1.proto`: binary frames, one `ClientFrame` or `ServerFrame` each.
+
+use bytes::Bytes;
+use herald_proto::{
+    Target,
+    client::{self as pb, server_frame::Frame},
+    id,
+};
+use prost::Message as _;
+
+use super::{body, ws::Builder};
+use crate::event::{Answer, BadFrame, Command, Connect, ConnectOptions, Inbound, Message, Push, Send};
+
+pub(super) fn decode(payload: Bytes) -> Result<Inbound, BadFrame> {
+    let frame = pb::ClientFrame::decode(payload).map_err(|e| BadFrame::new(None, e.to_string()))?;
+    let id = (frame.id != 0).then_some(frame.id);
+    command(frame)
+        .map(|command| Inbound { id, command })
+        .map_err(|message| BadFrame::new(id, message))
+}
+
+fn command(frame: pb::ClientFrame) -> Result<Command, String> {
+    let mut verbs = Vec::with_capacity(1);
+    if let Some(verb) = frame.connect {
+        verbs.push(Command::Connect(Connect {
+            token: verb.token,
+            options: ConnectOptions {
+                cursor: verb.cursor,
+                since: verb.since,
+                device: verb.device,
+            },
+        }));
+    }
+    if let Some(verb) = frame.send {
+        verbs.push(Command::Send(Box::new(send(verb)?)));
+    }
+    if let Some(pb::Join { group }) = frame.join {
+        verbs.push(Command::Join { group });
+    }
+    if let Some(pb::Leave { group }) = frame.leave {
+        verbs.push(Command::Leave { group });
+    }
+    if let Some(pb::Refresh { token }) = frame.refresh {
+        verbs.push(Command::Refresh { token });
+    }
+    verbs.extend(frame.ping.map(|pb::Ping {}| Command::Ping));
+    verbs.extend(frame.presence.map(|_| Command::Unserved("presence")));
+    verbs.extend(frame.watch.map(|_| Command::Unserved("watch")));
+    verbs.extend(frame.unwatch.map(|_| Command::Unserved("unwatch")));
+    verbs.extend(frame.history.map(|_| Command::Unserved("history")));
+    verbs.extend(frame.call.map(|_| Command::Unserved("call")));
+    if verbs.len() > 1 {
+        return Err("two verbs in one frame".to_owned());
+    }
+    verbs.pop().ok_or_else(|| "no known verb".to_owned())
+}
+
+fn send(verb: pb::Send) -> Result<Send, String> {
+    let to = target(verb.to.unwrap_or_default())?;
+    to.check().map_err(|e| e.to_string())?;
+    for (name, label) in [("kind", &verb.kind), ("key", &verb.key)] {
+        if let Some(label) = label {
+            id::check(name, label).map_err(|e| e.to_string())?;
+        }
+    }
+    if !verb.content_type.is_empty() {
+        id::check("content_type", &verb.content_type).map_err(|e| e.to_string())?;
+    }
+    // An empty body of the default type is the JSON dialect's missing body.
+    let bytes = if verb.body.is_empty() && verb.content_type.is_empty() {
+        Bytes::from_static(b"null")
+    } else {
+        verb.body
+    };
+    Ok(Send {
+        to,
+        body: body::from_bytes(bytes, verb.content_type).map_err(|e| e.to_string())?,
+        kind: verb.kind,
+        durable: verb.durable.unwrap_or(true),
+        key: verb.key,
+        ttl: verb.ttl.unwrap_or(0),
+        copy: verb.copy.unwrap_or(false),
+    })
+}
+
+fn target(to: pb::Target) -> Result<Target, &'static str> {
+    match (to.user, to.group, to.all) {
+        (Some(user), None, None | Some(false)) => Ok(Target::user(user)),
+        (None, Some(group), None | Some(false)) => Ok(Target::group(group)),
+        (None, None, Some(true)) => Ok(Target::All),
+        _ => Err("\"to\" must name exactly one of user, group, all"),
+    }
+}
+
+fn frame(id: Option<u32>, frame: Frame) -> Bytes {
+    let frame = pb::ServerFrame {
+        id: id.unwrap_or(0),
+        frame: Some(frame),
+    };
+    let mut builder = Builder::new(frame.encoded_len());
+    frame.encode_raw(builder.payload());
+    builder.binary()
+}
+
+pub(super) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
+    let answer = match answer {
+        Answer::Connected(c) => Frame::Connected(pb::Connected {
+            user: c.user.clone(),
+            connection: c.connection.clone(),
+            node: c.node.clone(),
+            groups: c.groups.clone(),
+            cursor: c.cursor.clone(),
+            resumed: c.resumed,
+            gap: c.gap,
+            ping: c.ping,
+            expires: c.expires,
+            time: c.time,
+        }),
+        Answer::Sent(s) => Frame::Sent(pb::Sent {
+            id: s.id.clone(),
+            offset: s.offset.clone(),
+            online: s.online,
+            duplicate: s.duplicate,
+            time: s.time,
+        }),
+        Answer::Joined { group } => Frame::Joined(pb::Joined { group: group.clone() }),
+        Answer::Left { group } => Frame::Left(pb::Left { group: group.clone() }),
+        Answer::Refreshed { expires } => Frame::Refreshed(pb::Refreshed { expires: *expires }),
+        Answer::Pong => Frame::Pong(pb::Pong {}),
+        Answer::Error(e) => Frame::Error(pb::Error {
+            code: e.code.as_str().to_owned(),
+            message: e.message.clone(),
+            retry: e.code.retry(),
+            after_ms: e.after_ms,
+        }),
+    };
+    frame(id, answer)
+}
+
+pub(super) fn push(push: &Push) -> Bytes {
+    frame(
+        None,
+        match push {
+            Push::Message(message) => Frame::Message(self::message(message)),
+            Push::Group { group, joined } => Frame::Group(pb::GroupChange {
+                group: group.clone(),
+                joined: *joined,
+            }),
+        },
+    )
+}
+
+fn message(message: &Message) -> pb::Message {
+    let mut to = pb::Target::default();
+    match &message.to {
+        Target::User(user) => to.user = Some(user.to_string()),
+        Target::Group(group) => to.group = Some(group.to_string()),
+        Target::All => to.all = Some(true),
+    }
+    pb::Message {
+        id: message.id.clone(),
+        from: message.from.clone(),
+        to: Some(to),
+        kind: message.kind.clone(),
+        body: message.body.bytes.clone(),
+        content_type: message.body.content_type().into_owned(),
+        time: message.time,
+        offset: message.offset.clone(),
+    }
+}

@@ -1,0 +1,181 @@
+use herald_proto::{Target, client as pb};
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::event::{Body, Command, Message, Send};
+
+fn json_frame(value: &Value) -> Result<Inbound, BadFrame> {
+    Dialect::Json.decode(true, value.to_string().into())
+}
+
+fn message(body: Body) -> Push {
+    Push::Message(Message {
+        id: "0197".to_owned(),
+        from: Some("alice".to_owned()),
+        to: Target::group("g1"),
+        kind: None,
+        body,
+        time: 7,
+        offset: Some("5f3a.0:58".to_owned()),
+    })
+}
+
+#[test]
+fn both_dialects_read_the_same_send() {
+    let expected = Command::Send(Box::new(Send {
+        to: Target::user("bob"),
+        body: Body {
+            bytes: r#"{"a": 1}"#.into(),
+            content_type: String::new(),
+        },
+        kind: Some("chat".to_owned()),
+        durable: true,
+        key: Some("k-1".to_owned()),
+        ttl: 3600,
+        copy: true,
+    }));
+    let text = r#"{"id":2,"send":{"to":{"user":"bob"},"body":{"a": 1},"kind":"chat","key":"k-1","ttl":3600,"copy":true,"later":1},"x":[]}"#;
+    let read = Dialect::Json.decode(true, text.into()).unwrap();
+    assert_eq!(
+        read,
+        Inbound {
+            id: Some(2),
+            command: expected.clone()
+        }
+    );
+
+    let frame = pb::ClientFrame {
+        id: 2,
+        send: Some(pb::Send {
+            to: Some(pb::Target {
+                user: Some("bob".to_owned()),
+                ..Default::default()
+            }),
+            body: r#"{"a": 1}"#.into(),
+            kind: Some("chat".to_owned()),
+            key: Some("k-1".to_owned()),
+            ttl: Some(3600),
+            copy: Some(true),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let read = Dialect::Proto.decode(false, frame.encode_to_vec().into()).unwrap();
+    assert_eq!(
+        read,
+        Inbound {
+            id: Some(2),
+            command: expected
+        }
+    );
+}
+
+#[test]
+fn frames_that_are_no_command_say_why_and_which() {
+    for (frame, id) in [
+        (json!({"id": 3, "ping": {}, "join": {"group": "g"}}), Some(3)),
+        (json!({"id": 4, "dance": {}}), Some(4)),
+        (json!({"id": 5, "send": {"to": {"user": "a", "group": "b"}}}), Some(5)),
+        (json!({"id": 6, "send": {"to": {}}}), Some(6)),
+        (json!({"id": 7, "send": {"to": {"user": "x".repeat(129)}}}), Some(7)),
+        (json!({"id": 8, "join": {"group": 8}}), Some(8)),
+        (json!({"id": 0, "ping": {}}), None),
+        (json!({"id": -1, "ping": {}}), None),
+        (json!({"id": 4_294_967_296_u64, "ping": {}}), None),
+        (json!([]), None),
+        (json!("ping"), None),
+    ] {
+        let bad = json_frame(&frame).unwrap_err();
+        assert_eq!(bad.id, id, "{frame}");
+        assert_eq!(bad.failure.code, herald_proto::ErrorCode::BadRequest);
+    }
+    assert!(Dialect::Json.decode(true, "no json".into()).is_err());
+    assert!(Dialect::Json.decode(false, "{}".into()).is_err());
+    assert!(Dialect::Proto.decode(false, Bytes::from_static(b"\xff\xff")).is_err());
+    let two = pb::ClientFrame {
+        ping: Some(pb::Ping {}),
+        join: Some(pb::Join { group: "g".to_owned() }),
+        ..Default::default()
+    };
+    assert!(Dialect::Proto.decode(false, two.encode_to_vec().into()).is_err());
+    let not_json = pb::ClientFrame {
+        send: Some(pb::Send {
+            to: Some(pb::Target {
+                all: Some(true),
+                ..Default::default()
+            }),
+            body: "}{".into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    assert!(Dialect::Proto.decode(false, not_json.encode_to_vec().into()).is_err());
+}
+
+#[test]
+fn json_pushes_have_their_exact_bytes() {
+    let body = Body {
+        bytes: r#"{"a": [1, "é"]}"#.into(),
+        content_type: String::new(),
+    };
+    let text = r#"{"message":{"id":"0197","from":"alice","to":{"group":"g1"},"body":{"a": [1, "é"]},"time":7,"offset":"5f3a.0:58"}}"#;
+    let frame = Dialect::Json.push(&message(body));
+    assert_eq!(frame[..2], [0x81, text.len().to_le_bytes()[0]]);
+    assert_eq!(frame[2..], *text.as_bytes());
+
+    let body = Body {
+        bytes: Bytes::from_static(b"\x00\xff"),
+        content_type: "application/x".to_owned(),
+    };
+    let frame = Dialect::Json.push(&message(body));
+    let head = if frame[1] == 126 { 4 } else { 2 };
+    let value: Value = serde_json::from_slice(&frame[head..]).unwrap();
+    assert_eq!(value["message"]["body_base64"], "AP8=");
+    assert_eq!(value["message"]["content_type"], "application/x");
+    assert!(value["message"].get("body").is_none());
+
+    let push = Push::Group {
+        group: "g1".to_owned(),
+        joined: true,
+    };
+    assert_eq!(
+        Dialect::Json.push(&push)[2..],
+        *br#"{"group":{"group":"g1","joined":true}}"#
+    );
+}
+
+#[test]
+fn json_answers_have_their_exact_bytes() {
+    let text = |answer: &Answer| {
+        let frame = Dialect::Json.answer(Some(9), answer);
+        let head = if frame[1] == 126 { 4 } else { 2 };
+        String::from_utf8(frame[head..].to_vec()).unwrap()
+    };
+    assert_eq!(text(&Answer::Pong), r#"{"id":9,"pong":{}}"#);
+    assert_eq!(
+        text(&Answer::Joined { group: "g1".to_owned() }),
+        r#"{"id":9,"joined":{"group":"g1"}}"#
+    );
+    let failure = herald_router::failure::Failure::forbidden("not a member of g1");
+    assert_eq!(
+        text(&failure.into()),
+        r#"{"id":9,"error":{"code":"forbidden","message":"not a member of g1","retry":false}}"#
+    );
+}
+
+#[test]
+fn a_push_is_encoded_once_for_each_dialect() {
+    let push = message(Body {
+        bytes: "1".into(),
+        content_type: String::new(),
+    });
+    let mut encoded = Encoded::new(&push);
+    let first = encoded.frame(Dialect::Json).clone();
+    assert_eq!(
+        first.as_ptr(),
+        encoded.frame(Dialect::Json).as_ptr(),
+        "shared, not copied"
+    );
+    assert_ne!(first, encoded.frame(Dialect::Proto));
+}

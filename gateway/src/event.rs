@@ -1,0 +1,171 @@
+//! What clients say and hear, without regard to any wire format: dialects translate to and from these.
+
+use bytes::Bytes;
+use herald_proto::{CloseCode, ErrorCode, Target};
+use herald_router::failure::Failure;
+
+/// The body of a message: JSON text, or bytes of another content type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    pub bytes: Bytes,
+    /// Empty: `application/json`, and then `bytes` is valid JSON of bounded depth.
+    pub content_type: String,
+}
+
+pub const JSON: &str = "application/json";
+
+/// A frame that is a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inbound {
+    /// None: no answer wanted.
+    pub id: Option<u32>,
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Connect(Connect),
+    Send(Box<Send>),
+    Join {
+        group: String,
+    },
+    Leave {
+        group: String,
+    },
+    Refresh {
+        token: String,
+    },
+    Ping,
+    /// A command of the protocol that this version does not serve yet.
+    Unserved(&'static str),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connect {
+    pub token: String,
+    pub options: ConnectOptions,
+}
+
+/// What a client may ask for when it connects, in its first frame or in the URL.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectOptions {
+    pub cursor: Option<String>,
+    pub since: Option<String>,
+    pub device: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Send {
+    pub to: Target,
+    pub body: Body,
+    pub kind: Option<String>,
+    pub durable: bool,
+    pub key: Option<String>,
+    pub ttl: u32,
+    pub copy: bool,
+}
+
+/// A frame that is no command, or one with a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadFrame {
+    /// Where it could be made out.
+    pub id: Option<u32>,
+    pub failure: Failure,
+}
+
+impl BadFrame {
+    pub fn new(id: Option<u32>, message: impl Into<String>) -> Self {
+        Self {
+            id,
+            failure: Failure::bad_request(message),
+        }
+    }
+}
+
+/// What a command is answered with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Connected(Box<Connected>),
+    Sent(Sent),
+    Joined { group: String },
+    Left { group: String },
+    Refreshed { expires: u64 },
+    Pong,
+    Error(ErrorAnswer),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connected {
+    pub user: String,
+    pub connection: String,
+    pub node: String,
+    pub groups: Vec<String>,
+    pub cursor: Option<String>,
+    pub resumed: bool,
+    pub gap: bool,
+    /// Seconds.
+    pub ping: u32,
+    pub expires: u64,
+    pub time: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub id: String,
+    pub offset: Option<String>,
+    pub online: Option<bool>,
+    pub duplicate: bool,
+    pub time: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorAnswer {
+    pub code: ErrorCode,
+    pub message: String,
+    pub after_ms: Option<u64>,
+}
+
+impl From<Failure> for ErrorAnswer {
+    fn from(failure: Failure) -> Self {
+        // Long enough that a retry does not meet the same fault, short enough that nobody notices the wait.
+        let after_ms = failure.code.retry().then_some(500);
+        Self {
+            code: failure.code,
+            message: failure.message,
+            after_ms,
+        }
+    }
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Self {
+        Answer::Error(failure.into())
+    }
+}
+
+/// What a client hears without having asked. Nothing here may depend on who hears it: a push is encoded once for all.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Push {
+    Message(Message),
+    Group { group: String, joined: bool },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    pub id: String,
+    pub from: Option<String>,
+    pub to: Target,
+    pub kind: Option<String>,
+    pub body: Body,
+    pub time: u64,
+    pub offset: Option<String>,
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// With this code, for the reason that belongs to it.
+    Code(CloseCode),
+    /// The client closed first, with this code, which is given back; None: without a code.
+    Peer(Option<u16>),
+}

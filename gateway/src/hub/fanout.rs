@@ -1,0 +1,67 @@
+//! From one message to the outboxes of all its local receivers.
+
+use std::sync::Arc;
+
+use herald_proto::{CloseCode, Target, cluster::Stored, id, limits};
+
+use crate::{
+    conn::{Conn, outbox::Pushed},
+    dialect::Encoded,
+    event::{Body, Message, Push},
+    metrics::Metrics,
+};
+
+/// Stored so late that its sender had given it up: void for every reader.
+pub(super) fn is_void(stored: &Stored, stored_ms: u64) -> bool {
+    let late = u64::try_from(limits::VOID_AFTER.as_millis()).unwrap_or(u64::MAX);
+    stored_ms > stored.time.saturating_add(late)
+}
+
+/// Past its `ttl`, which filters at delivery and deletes nothing.
+pub(super) fn is_expired(stored: &Stored) -> bool {
+    stored.ttl > 0 && id::now_ms() > stored.time.saturating_add(u64::from(stored.ttl) * 1000)
+}
+
+pub(super) fn deliver(
+    target: &Target,
+    members: &[Arc<Conn>],
+    stored: Stored,
+    offset: Option<String>,
+    metrics: &Metrics,
+) {
+    if members.is_empty() {
+        return;
+    }
+    let durable = offset.is_some();
+    let time = stored.time;
+    let push = Push::Message(Message {
+        id: stored.id,
+        from: stored.from,
+        to: target.clone(),
+        kind: stored.kind,
+        body: Body {
+            bytes: stored.body,
+            content_type: stored.content_type,
+        },
+        time,
+        offset,
+    });
+    push_to(members, &push, durable, metrics);
+    metrics.delivery_seconds(target, time);
+}
+
+/// Puts one push into many outboxes. Never waits: a full outbox costs an ephemeral push, or a durable one's receiver
+/// the connection, which it resumes.
+pub(super) fn push_to(members: &[Arc<Conn>], push: &Push, durable: bool, metrics: &Metrics) {
+    let mut encoded = Encoded::new(push);
+    let mut queued = 0;
+    for conn in members {
+        match conn.outbox.push(encoded.frame(conn.dialect).clone()) {
+            Pushed::Queued => queued += 1,
+            Pushed::Closed => {}
+            Pushed::Full if durable => conn.close(CloseCode::SlowConsumer),
+            Pushed::Full => metrics.dropped_slow.increment(1),
+        }
+    }
+    metrics.pushed.increment(queued);
+}

@@ -1,0 +1,154 @@
+//! Looks after all connections at once: pings them, notices those that are gone, ends those whose token has expired.
+//!
+//! One task with a wheel, rather than timers in every connection: an idle connection then costs nothing but its place.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use herald_proto::CloseCode;
+use parking_lot::Mutex;
+
+use crate::{auth::unix_now, clock, conn::Conn, dialect::ws};
+
+/// Places of the wheel: pings are spread evenly over the interval.
+const SLOTS: usize = 25;
+/// How often expired tokens are looked for.
+const EXPIRY: Duration = Duration::from_millis(500);
+
+pub struct Keeper {
+    slots: Vec<Mutex<Slot>>,
+    next: AtomicUsize,
+    expiries: Mutex<BinaryHeap<Reverse<Expiry>>>,
+    interval: Duration,
+    timeout: Duration,
+}
+
+#[derive(Default)]
+struct Slot {
+    conns: Vec<Weak<Conn>>,
+    /// When they were last pinged, in ticks of the clock.
+    pinged: Option<u32>,
+}
+
+struct Expiry {
+    at: u64,
+    conn: Weak<Conn>,
+}
+
+impl PartialEq for Expiry {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+impl Eq for Expiry {}
+impl PartialOrd for Expiry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Expiry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
+}
+
+impl Keeper {
+    pub fn new(interval: Duration, timeout: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
+            next: AtomicUsize::new(0),
+            expiries: Mutex::default(),
+            interval,
+            timeout,
+        })
+    }
+
+    /// From now on the connection is pinged. It is forgotten by itself when it ends.
+    pub fn watch(&self, conn: &Arc<Conn>) {
+        let slot = self.next.fetch_add(1, Ordering::Relaxed) % SLOTS;
+        self.slots[slot].lock().conns.push(Arc::downgrade(conn));
+    }
+
+    /// From now on, and after each change of its expiry, the connection ends with its token.
+    pub fn expire(&self, conn: &Arc<Conn>) {
+        self.expiries.lock().push(Reverse(Expiry {
+            at: conn.expires(),
+            conn: Arc::downgrade(conn),
+        }));
+    }
+
+    /// Works until dropped.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.turn(), self.end_expired());
+    }
+
+    async fn turn(&self) {
+        let slots = u32::try_from(SLOTS).unwrap_or(1);
+        let tick = self.interval / slots;
+        let mut every = tokio::time::interval(tick);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut at = 0;
+        // The slot whose pongs are due now was pinged this many ticks ago.
+        let behind = usize::try_from(self.timeout.as_nanos().div_ceil(tick.as_nanos().max(1)))
+            .unwrap_or(SLOTS)
+            .clamp(1, SLOTS - 1);
+        let frame = ws::ping();
+        loop {
+            every.tick().await;
+            self.slots[(at + SLOTS - behind) % SLOTS].lock().end_silent();
+            self.slots[at].lock().ping(&frame);
+            at = (at + 1) % SLOTS;
+        }
+    }
+
+    async fn end_expired(&self) {
+        let mut every = tokio::time::interval(EXPIRY);
+        loop {
+            every.tick().await;
+            let now = unix_now();
+            let mut expiries = self.expiries.lock();
+            while expiries.peek().is_some_and(|Reverse(next)| next.at <= now) {
+                let conn = expiries.pop().and_then(|Reverse(next)| next.conn.upgrade());
+                // A refreshed token has an entry of its own.
+                if let Some(conn) = conn
+                    && conn.expires() <= now
+                {
+                    conn.close(CloseCode::TokenExpired);
+                }
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn ping(&mut self, frame: &Bytes) {
+        self.pinged = Some(clock::ticks());
+        self.conns.retain(|conn| {
+            let Some(conn) = conn.upgrade() else {
+                return false;
+            };
+            // What does not fit waits behind so much else that it says nothing; the limit of the outbox decides.
+            let _ = conn.outbox.push(frame.clone());
+            conn.outbox.is_open()
+        });
+    }
+
+    fn end_silent(&mut self) {
+        let Some(pinged) = self.pinged.take() else {
+            return;
+        };
+        for conn in self.conns.iter().filter_map(Weak::upgrade) {
+            if !conn.alive_since(pinged) {
+                conn.close(CloseCode::NoPong);
+            }
+        }
+    }
+}

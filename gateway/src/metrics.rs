@@ -1,0 +1,145 @@
+//! The gateway's metrics: every name, label and help text. No label holds an id of a user or a group.
+//!
+//! What the hot paths count is looked up once, here, and passed around as handles.
+
+use herald_proto::{CloseCode, Target, id};
+use herald_router::bus::BusState;
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use crate::dialect::Dialect;
+
+const CONNECTIONS: &str = "herald_gateway_connections";
+const CONNECTS: &str = "herald_gateway_connects_total";
+const CLOSES: &str = "herald_gateway_closes_total";
+const COMMANDS: &str = "herald_gateway_commands_total";
+const PUSHED: &str = "herald_gateway_pushed_frames_total";
+const DROPPED: &str = "herald_gateway_dropped_pushes_total";
+const BYTES_OUT: &str = "herald_gateway_sent_bytes_total";
+const VOID: &str = "herald_gateway_void_messages_total";
+const DUPLICATES: &str = "herald_gateway_live_duplicates_total";
+const HOLES: &str = "herald_gateway_holes_total";
+const HOLES_GIVEN_UP: &str = "herald_gateway_holes_given_up_total";
+const ORDERS_FAILED: &str = "herald_gateway_group_changes_failed_total";
+const RETRIES: &str = "herald_gateway_router_retries_total";
+const ROUTER_SECONDS: &str = "herald_gateway_router_seconds";
+const DELIVERY_SECONDS: &str = "herald_gateway_delivery_seconds";
+const REFUSED: &str = "herald_gateway_refused_upgrades_total";
+const BUS_READY: &str = "herald_gateway_bus_ready";
+
+pub fn describe() {
+    describe_gauge!(CONNECTIONS, "Connections of known clients, by dialect");
+    describe_counter!(CONNECTS, "Connections whose client became known, by dialect");
+    describe_counter!(
+        CLOSES,
+        "Connections closed, by close code; \"peer\": the client closed or went away"
+    );
+    describe_counter!(COMMANDS, "Frames from clients, by what they asked for");
+    describe_counter!(PUSHED, "Pushes put into connections' outboxes");
+    describe_counter!(DROPPED, "Ephemeral pushes dropped for one receiver, by reason");
+    describe_counter!(BYTES_OUT, Unit::Bytes, "Bytes written to WebSocket connections");
+    describe_counter!(VOID, "Messages stored so late that they are void");
+    describe_counter!(DUPLICATES, "Live copies that had been delivered before");
+    describe_counter!(HOLES, "Holes noticed in a target's order, each closed from the log");
+    describe_counter!(HOLES_GIVEN_UP, "Holes that the log could not close");
+    describe_counter!(ORDERS_FAILED, "Changes of groups that could not be followed");
+    describe_counter!(RETRIES, "Commands asked a second time of the routers");
+    describe_histogram!(
+        ROUTER_SECONDS,
+        Unit::Seconds,
+        "Time from a command to a router's answer"
+    );
+    describe_histogram!(
+        DELIVERY_SECONDS,
+        Unit::Seconds,
+        "Time from a message's acceptance at the router until it is queued for all its receivers on this node"
+    );
+    describe_counter!(REFUSED, "Upgrades refused, by reason");
+    describe_gauge!(BUS_READY, "1 while the message bus can be used, else 0");
+}
+
+/// Handles of what is counted often.
+#[derive(Clone)]
+pub struct Metrics {
+    pub pushed: Counter,
+    pub dropped_slow: Counter,
+    pub bytes_out: Counter,
+    pub void: Counter,
+    pub live_duplicates: Counter,
+    pub holes: Counter,
+    pub holes_given_up: Counter,
+    pub orders_failed: Counter,
+    pub router_retries: Counter,
+    pub router_seconds: Histogram,
+    delivery: [Histogram; 3],
+    connections: [Gauge; Dialect::COUNT],
+    connects: [Counter; Dialect::COUNT],
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// The recorder must be installed before.
+    pub fn new() -> Self {
+        let delivery = |to: &'static str| histogram!(DELIVERY_SECONDS, "to" => to);
+        let dialects = [Dialect::Json, Dialect::Proto].map(Dialect::subprotocol);
+        Self {
+            pushed: counter!(PUSHED),
+            dropped_slow: counter!(DROPPED, "reason" => "slow_consumer"),
+            bytes_out: counter!(BYTES_OUT),
+            void: counter!(VOID),
+            live_duplicates: counter!(DUPLICATES),
+            holes: counter!(HOLES),
+            holes_given_up: counter!(HOLES_GIVEN_UP),
+            orders_failed: counter!(ORDERS_FAILED),
+            router_retries: counter!(RETRIES),
+            router_seconds: histogram!(ROUTER_SECONDS),
+            delivery: [delivery("user"), delivery("group"), delivery("all")],
+            connections: dialects.map(|dialect| gauge!(CONNECTIONS, "dialect" => dialect)),
+            connects: dialects.map(|dialect| counter!(CONNECTS, "dialect" => dialect)),
+        }
+    }
+
+    pub fn connected(&self, dialect: Dialect) {
+        self.connections[dialect as usize].increment(1.0);
+        self.connects[dialect as usize].increment(1);
+    }
+
+    pub fn disconnected(&self, dialect: Dialect) {
+        self.connections[dialect as usize].decrement(1.0);
+    }
+
+    /// `time` is the message's own, of a router's clock.
+    pub fn delivery_seconds(&self, target: &Target, time: u64) {
+        let histogram = match target {
+            Target::User(_) => &self.delivery[0],
+            Target::Group(_) => &self.delivery[1],
+            Target::All => &self.delivery[2],
+        };
+        #[allow(clippy::cast_precision_loss)] // milliseconds of minutes at most
+        histogram.record(id::now_ms().saturating_sub(time) as f64 / 1000.0);
+    }
+}
+
+/// None: the client closed, or went away.
+pub fn closed(code: Option<CloseCode>) {
+    let code = code.map_or_else(|| "peer".to_owned(), |code| code.code().to_string());
+    counter!(CLOSES, "code" => code).increment(1);
+}
+
+pub fn command(verb: &'static str) {
+    counter!(COMMANDS, "verb" => verb).increment(1);
+}
+
+pub fn refused(reason: &'static str) {
+    counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+pub fn bus(state: BusState) {
+    gauge!(BUS_READY).set(if state == BusState::Ready { 1.0 } else { 0.0 });
+}

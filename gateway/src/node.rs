@@ -1,0 +1,159 @@
+//! One gateway process from start to end: bus, router if it is inside, listeners, drain.
+
+use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use herald_proto::subject::Names;
+use herald_router::{
+    admin::{Admin, Ready},
+    bus::{Bus, BusState, memory, nats},
+    core::Router,
+    http, service,
+    service::Readiness,
+    shutdown, telemetry,
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{api::Api, config::GatewayConfig, gateway::Gateway, metrics, server::Public};
+
+/// After the last close frame has been queued, connections get this long to take it.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Runs until a signal asks for the end.
+pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
+    telemetry::start_logging(&config.logging)?;
+    // Outlives all else: commands under way at a stop still need the bus.
+    let background = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let recorder = telemetry::start_metrics(&background, &tasks)?;
+    herald_router::metrics::describe();
+    metrics::describe();
+
+    let public = bind_all(&config.public.listen)?;
+    let admin = http::bind(config.admin.listen).with_context(|| format!("binding {}", config.admin.listen))?;
+
+    let node = config
+        .node
+        .clone()
+        .unwrap_or_else(|| format!("gw-{:08x}", rand::random::<u32>()));
+    let bus = bus(&config, &node, &background, &tasks).await?;
+    let inside = embedded(&config, &bus, &background, &tasks);
+
+    let stop = CancellationToken::new();
+    let gateway = Gateway::new(&config, node.clone(), &bus, stop.clone())?;
+    let work = gateway.clone();
+    let end = background.clone();
+    tasks.spawn(async move {
+        end.run_until_cancelled(work.run()).await;
+    });
+    tasks.spawn(watch_bus(bus.clone(), background.clone()));
+
+    let mut out = std::io::stdout();
+    let ready = readiness(bus.clone(), inside, stop.clone());
+    let api = Api::new(
+        gateway.clone(),
+        Admin::new(ready, recorder),
+        config.admin.api_keys.clone(),
+    );
+    for listener in public {
+        writeln!(out, "listening public {}", listener.local_addr()?)?;
+        let handler = Arc::new(Public(gateway.clone()));
+        tasks.spawn(http::serve(listener, handler, stop.clone(), gateway.tasks.clone()));
+    }
+    writeln!(out, "listening admin {}", admin.local_addr()?)?;
+    tasks.spawn(http::serve(admin, Arc::new(api), background.clone(), tasks.clone()));
+    info!(
+        node,
+        version = env!("CARGO_PKG_VERSION"),
+        embedded = config.nats.urls.is_empty(),
+        "gateway started"
+    );
+
+    shutdown::requested().await?;
+    drain(&gateway, &config, &stop).await;
+    background.cancel();
+    tasks.close();
+    if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
+        warn!("not all work ended in time");
+    }
+    Ok(())
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let bind = |address: &SocketAddr| http::bind(*address).with_context(|| format!("binding {address}"));
+    addresses.iter().map(bind).collect()
+}
+
+async fn bus(
+    config: &GatewayConfig,
+    node: &str,
+    background: &CancellationToken,
+    tasks: &TaskTracker,
+) -> anyhow::Result<Bus> {
+    if config.nats.urls.is_empty() {
+        return Ok(memory::bus(config.log.limits()));
+    }
+    let settings = nats::NatsConfig {
+        urls: config.nats.urls(),
+        prefix: config.nats.prefix.clone(),
+        name: node.to_owned(),
+        limits: config.log.limits(),
+        provision: false,
+    };
+    Ok(nats::bus(settings, background.clone(), tasks).await?)
+}
+
+/// Without a NATS the router runs here.
+fn embedded(
+    config: &GatewayConfig,
+    bus: &Bus,
+    background: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Option<Readiness> {
+    if !config.nats.urls.is_empty() {
+        return None;
+    }
+    let router = Router::new(bus.clone(), config.router.clone());
+    let names = Names::new(config.nats.prefix.clone());
+    Some(service::start(router, &names, background.clone(), tasks))
+}
+
+fn readiness(bus: Bus, inside: Option<Readiness>, stop: CancellationToken) -> Ready {
+    Box::new(move || {
+        if stop.is_cancelled() {
+            return Err("draining");
+        }
+        if *bus.pubsub.state().borrow() != BusState::Ready {
+            return Err("no connection to NATS");
+        }
+        inside.as_ref().map_or(Ok(()), Readiness::check)
+    })
+}
+
+async fn watch_bus(bus: Bus, end: CancellationToken) {
+    let mut state = bus.pubsub.state();
+    let watch = async {
+        loop {
+            let now = *state.borrow_and_update();
+            metrics::bus(now);
+            if state.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    end.run_until_cancelled(watch).await;
+}
+
+/// Not ready, no new connections, the others closed one by one; then what is under way may end.
+async fn drain(gateway: &Arc<Gateway>, config: &GatewayConfig, stop: &CancellationToken) {
+    info!("draining");
+    stop.cancel();
+    gateway.drain(config.drain).await;
+    gateway.tasks.close();
+    if tokio::time::timeout(GOODBYE, gateway.tasks.wait()).await.is_err() {
+        warn!("not all connections ended in time");
+    }
+    gateway.presence.leave().await;
+}

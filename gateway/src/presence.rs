@@ -1,0 +1,109 @@
+//! Tells the cluster who is connected to this node.
+//!
+//! One task writes, level-triggered: a change only marks its user, and what is then written is what holds at that
+//! moment, one operation in flight for each key. All keys count only while this node's lease stands; should the lease
+//! be lost (a pause, an expiry), the node begins a new incarnation and puts all its keys again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
+
+use herald_proto::{limits, subject};
+use herald_router::bus::{Bucket, Bus};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::MissedTickBehavior,
+};
+use tracing::info;
+
+use crate::hub::Hub;
+
+mod writer;
+
+use writer::Writer;
+
+/// A user's number of connections is written again at most this often; so is what could not be written.
+const REWRITE: Duration = Duration::from_secs(1);
+
+type User = Arc<str>;
+
+pub struct Presence {
+    bus: Bus,
+    node: String,
+    changed: Mutex<Changed>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Changed {
+    users: HashSet<User>,
+    /// Who waits until a user's key has been written.
+    waiting: HashMap<User, Vec<oneshot::Sender<Infallible>>>,
+}
+
+impl Presence {
+    pub fn new(bus: Bus, node: String) -> Arc<Self> {
+        Arc::new(Self {
+            bus,
+            node,
+            changed: Mutex::default(),
+            wake: Notify::new(),
+        })
+    }
+
+    /// A connection of this user came or went.
+    pub fn touch(&self, user: &User) {
+        self.changed.lock().users.insert(user.clone());
+        self.wake.notify_one();
+    }
+
+    /// As [`Self::touch`]; the receiver resolves, with an error, when the user's key has been written.
+    pub fn announce(&self, user: &User) -> oneshot::Receiver<Infallible> {
+        let (written, seen) = oneshot::channel();
+        {
+            let mut changed = self.changed.lock();
+            changed.users.insert(user.clone());
+            changed.waiting.entry(user.clone()).or_default().push(written);
+        }
+        self.wake.notify_one();
+        seen
+    }
+
+    /// Writes until dropped.
+    pub async fn run(self: Arc<Self>, hub: Arc<Hub>) {
+        let mut writer = Writer::begin(self.clone(), hub).await;
+        let mut lease = tokio::time::interval(limits::LEASE / 3);
+        lease.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rewrite = tokio::time::interval(REWRITE);
+        rewrite.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = lease.tick() => writer.refresh_lease().await,
+                _ = rewrite.tick() => writer.write_postponed().await,
+                () = self.wake.notified() => {
+                    let users = std::mem::take(&mut self.changed.lock().users);
+                    writer.write(users).await;
+                }
+            }
+        }
+    }
+
+    fn tell_waiting(&self, written: impl Fn(&User) -> bool) {
+        let mut changed = self.changed.lock();
+        let Changed { users, waiting } = &mut *changed;
+        // A user that is neither written nor marked has gone again: nothing will be written any more.
+        waiting.retain(|user, _| users.contains(user) && !written(user));
+    }
+
+    /// Ends the lease, so that the cluster need not wait for its expiry.
+    pub async fn leave(&self) {
+        let key = subject::key(&["n", &self.node]);
+        if let Err(error) = self.bus.kv.delete(Bucket::Presence, &key).await {
+            info!(%error, "the node's lease is left to expire");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! How often something may happen: the generic cell rate algorithm, sixteen bytes of state.
+
+use std::time::{Duration, Instant};
+
+/// None in `every` is no limit.
+#[derive(Debug, Clone)]
+pub struct Rate {
+    every: Option<Duration>,
+    /// How far ahead of the steady rate one may be.
+    ahead: Duration,
+    /// When the next one would be due at the steady rate.
+    due: Option<Instant>,
+}
+
+impl Rate {
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let every = Duration::from_secs(1) / per_second.max(1);
+        Self {
+            every: Some(every),
+            ahead: every * burst.max(1),
+            due: None,
+        }
+    }
+
+    pub fn unlimited() -> Self {
+        Self {
+            every: None,
+            ahead: Duration::ZERO,
+            due: None,
+        }
+    }
+
+    /// Err says how long to wait.
+    pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let Some(every) = self.every else {
+            return Ok(());
+        };
+        let due = self.due.map_or(now, |due| due.max(now)) + every;
+        let ahead = due - now;
+        if ahead > self.ahead {
+            return Err(ahead - self.ahead);
+        }
+        self.due = Some(due);
+        Ok(())
+    }
+
+    /// Whether nothing that happened is remembered any more.
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        self.due.is_none_or(|due| due <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_the_steady_rate() {
+        let mut rate = Rate::new(100, 200);
+        let start = Instant::now();
+        assert_eq!((0..1000).filter(|_| rate.take(start).is_ok()).count(), 200);
+        assert_eq!(rate.take(start), Err(Duration::from_millis(10)));
+        let later = start + Duration::from_secs(1);
+        assert_eq!((0..1000).filter(|_| rate.take(later).is_ok()).count(), 100);
+        assert!(rate.is_fresh(later + Duration::from_secs(3)));
+    }
+}

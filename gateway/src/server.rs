@@ -1,0 +1,138 @@
+//! The public listener: which path is served by what.
+
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+
+use herald_router::http::{self, Body};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
+
+use crate::{
+    addresses::Refusal,
+    auth::source,
+    conn::reader::{self, Opening, Token},
+    dialect::Dialect,
+    event::ConnectOptions,
+    gateway::Gateway,
+    metrics, origin,
+};
+
+pub struct Public(pub Arc<Gateway>);
+
+impl http::Handler for Public {
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if self.0.dev && !host_is_loopback(&request) {
+            // A page elsewhere may have its own name resolve to this machine.
+            return refuse(StatusCode::FORBIDDEN, "host", "--dev serves loopback hosts only\n");
+        }
+        match request.uri().path() {
+            "/ws" => websocket(&self.0, request, peer),
+            _ => http::text(StatusCode::NOT_FOUND, "not found\n"),
+        }
+    }
+}
+
+fn host_is_loopback(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    host.is_some_and(origin::is_loopback)
+}
+
+fn refuse(status: StatusCode, reason: &'static str, text: &'static str) -> Response<Body> {
+    metrics::refused(reason);
+    http::text(status, text)
+}
+
+fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    if request.method() != Method::GET {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n");
+    }
+    if !fastwebsockets::upgrade::is_upgrade_request(&request) {
+        let mut response = refuse(
+            StatusCode::UPGRADE_REQUIRED,
+            "no_upgrade",
+            "a WebSocket upgrade is needed\n",
+        );
+        response
+            .headers_mut()
+            .insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+        return response;
+    }
+    if !gateway.origins.allows(request.headers()) {
+        return refuse(StatusCode::FORBIDDEN, "origin", "this origin is not allowed\n");
+    }
+    let slot = match gateway.addresses.connect(peer.ip()) {
+        Ok(slot) => slot,
+        Err(refusal) => return too_many(refusal),
+    };
+    if gateway.stop.is_cancelled() {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "draining", "shutting down\n");
+    }
+    let (dialect, subprotocol) = negotiate(&request);
+    let opening = opening(gateway, &request, dialect);
+    let (response, upgrade) = match fastwebsockets::upgrade::upgrade(&mut request) {
+        Ok(upgraded) => upgraded,
+        Err(_) => return refuse(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n"),
+    };
+    // Only the response is of use: the upgrade is awaited as hyper gives it, to get at the bare socket.
+    drop(upgrade);
+    let upgrade = hyper::upgrade::on(request);
+    let connections = gateway.clone();
+    gateway.tasks.spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => reader::serve(connections, upgraded, opening).await,
+            Err(error) => tracing::debug!(%error, "an upgrade that did not come about"),
+        }
+        drop(slot);
+    });
+    let (mut parts, _) = response.into_parts();
+    if let Some(subprotocol) = subprotocol {
+        let value = header::HeaderValue::from_static(subprotocol);
+        parts.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    Response::from_parts(parts, Body::default())
+}
+
+fn too_many(refusal: Refusal) -> Response<Body> {
+    match refusal {
+        Refusal::TooManyConnections => refuse(
+            StatusCode::TOO_MANY_REQUESTS,
+            "address_connections",
+            "too many connections from this address\n",
+        ),
+        Refusal::TooOften => refuse(
+            StatusCode::TOO_MANY_REQUESTS,
+            "address_rate",
+            "too many connects from this address\n",
+        ),
+    }
+}
+
+/// The dialect, and the subprotocol to echo: the first offered that is known. Where none is asked for, JSON is spoken.
+fn negotiate(request: &Request<Incoming>) -> (Dialect, Option<&'static str>) {
+    let known = source::subprotocols(request.headers()).find_map(Dialect::by_subprotocol);
+    (known.unwrap_or(Dialect::Json), known.map(Dialect::subprotocol))
+}
+
+fn opening(gateway: &Gateway, request: &Request<Incoming>, dialect: Dialect) -> Opening {
+    let query = request.uri().query().unwrap_or_default();
+    let query: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(query.as_bytes()).collect();
+    let parameter = |name| source::parameter(&query, name).map(str::to_owned);
+    let token = match source::find(request.headers(), &query) {
+        None => Token::None,
+        Some(token) => match gateway.auth.verify(&token) {
+            Ok(identity) => Token::Good(Box::new(identity)),
+            Err(error) => {
+                tracing::debug!(%error, "a token was refused");
+                metrics::refused("token");
+                Token::Bad
+            }
+        },
+    };
+    Opening {
+        dialect,
+        token,
+        options: ConnectOptions {
+            cursor: parameter("cursor"),
+            since: parameter("since"),
+            device: parameter("device"),
+        },
+    }
+}

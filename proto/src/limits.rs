@@ -1,0 +1,45 @@
+//! Defaults of the limits in PROTOCOL.md, and deadlines that gateways and routers must agree on.
+
+use std::time::Duration;
+
+/// Largest frame of the native dialects. A body that fits passes with its envelope through NATS' default 1 MiB.
+pub const FRAME_BYTES: u64 = 64 << 10;
+/// What may wait for one connection before it counts as a slow consumer.
+pub const OUTBOX_BYTES: u64 = 1 << 20;
+pub const GROUPS_PER_USER: usize = 1_000;
+pub const COMMANDS_PER_SECOND: u32 = 100;
+pub const COMMANDS_BURST: u32 = 200;
+pub const CONNECTIONS_PER_ADDRESS: u32 = 1_000;
+pub const CONNECTS_PER_SECOND: u32 = 50;
+pub const CONNECTS_BURST: u32 = 200;
+pub const HTTP_BODY_BYTES: u64 = 1 << 20;
+pub const TARGETS_PER_CALL: usize = 1_000;
+
+/// Deepest nesting of arrays and objects in a JSON body. Parsers of many languages recurse: a deeper body would be an
+/// attack on its receivers.
+pub const JSON_DEPTH: usize = 64;
+
+/// How often the server pings, and how long it waits for any frame in return.
+pub const PING: Duration = Duration::from_secs(25);
+pub const PONG: Duration = Duration::from_secs(10);
+/// The first frame must come within this where no token came with the upgrade.
+pub const CONNECT: Duration = Duration::from_secs(10);
+
+/// A router's append gives up after this …
+pub const APPEND: Duration = Duration::from_secs(3);
+/// … so a gateway that heard nothing for this long asks another router, once. Twice this stays below the 10 s within
+/// which every command is answered.
+pub const ROUTER: Duration = Duration::from_secs(4);
+
+/// Commands of one connection that may run beside the ordered ones.
+pub const CONCURRENT_COMMANDS: usize = 16;
+/// Frames in a row that are no command, before the connection is closed.
+pub const BAD_FRAMES: u8 = 10;
+
+/// A message stored later than this after its own `time` was given up by its sender: it is void for every reader.
+pub const VOID_AFTER: Duration = Duration::from_secs(60);
+/// Retries are recognised for at least this long.
+pub const DEDUP_WINDOW: Duration = Duration::from_secs(150);
+
+/// A node's lease ends this long after its last refresh; it is refreshed three times in between.
+pub const LEASE: Duration = Duration::from_secs(10);

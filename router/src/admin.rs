@@ -1,0 +1,51 @@
+//! What every node's admin listener serves without a key: health and metrics.
+
+use std::net::SocketAddr;
+
+use hyper::{Method, Request, Response, StatusCode, body::Incoming};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::http::{self, Body};
+
+/// Says whether the node can do its work now, or why not.
+pub type Ready = Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
+
+pub struct Admin {
+    ready: Ready,
+    metrics: PrometheusHandle,
+}
+
+impl Admin {
+    pub fn new(ready: Ready, metrics: PrometheusHandle) -> Self {
+        Self { ready, metrics }
+    }
+
+    /// None: not one of these paths.
+    pub fn answer(&self, method: &Method, path: &str) -> Option<Response<Body>> {
+        let answer = match path {
+            "/health/live" => http::text(StatusCode::OK, "live\n"),
+            "/health/ready" => match (self.ready)() {
+                Ok(()) => http::text(StatusCode::OK, "ready\n"),
+                Err(why) => http::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            },
+            "/metrics" => http::typed(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                self.metrics.render(),
+            ),
+            _ => return None,
+        };
+        if method == Method::GET || method == Method::HEAD {
+            Some(answer)
+        } else {
+            Some(http::text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"))
+        }
+    }
+}
+
+impl http::Handler for Admin {
+    async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
+        self.answer(request.method(), request.uri().path())
+            .unwrap_or_else(|| http::text(StatusCode::NOT_FOUND, "not found\n"))
+    }
+}

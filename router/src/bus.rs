@@ -1,0 +1,345 @@
+//! The bus: the one seam between Herald and what carries its messages.
+//!
+//! Three small capabilities, [`PubSub`], [`Log`] and [`Kv`], each with an implementation in memory (the embedded default)
+//! and one over NATS. `tests/tests/bus.rs` holds both to the same promises. Callers use these and nothing beneath them.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use herald_proto::{LogId, Target};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub mod memory;
+pub mod nats;
+
+/// A handle to all three capabilities; cloning is cheap.
+#[derive(Clone)]
+pub struct Bus {
+    pub pubsub: Arc<dyn PubSub>,
+    pub log: Arc<dyn Log>,
+    pub kv: Arc<dyn Kv>,
+}
+
+/// What the log keeps, and how safely. Limits apply to both implementations, replicas only to NATS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogLimits {
+    pub max_age: Duration,
+    pub max_messages_per_target: u64,
+    /// Of the whole log.
+    pub max_bytes: u64,
+    /// None: 3, or 1 where the server refuses 3.
+    pub replicas: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BusError {
+    /// Nobody serves the subject: known at once.
+    #[error("nobody serves this request")]
+    NoResponders,
+    /// No answer in time; whether the other side acted is unknown.
+    #[error("no answer in time")]
+    Timeout,
+    /// The bus is out of reach; whether the other side acted is unknown.
+    #[error("the message bus is not available: {0}")]
+    Unavailable(String),
+    /// A compare-and-set met another revision.
+    #[error("another revision stands")]
+    Conflict,
+    #[error("larger than the bus allows")]
+    TooLarge,
+    #[error("the message bus refused: {0}")]
+    Refused(String),
+}
+
+pub type Result<T, E = BusError> = std::result::Result<T, E>;
+
+/// Whether the bus can be used now. Changes are seen through [`PubSub::state`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BusState {
+    /// Never connected so far, or its streams and buckets are not there yet.
+    Starting,
+    Ready,
+    /// The connection is lost; it comes back by itself.
+    Lost,
+}
+
+/// One request to a served subject.
+#[derive(Debug)]
+pub struct Request {
+    /// The subject it was sent to.
+    pub subject: String,
+    pub payload: Bytes,
+    pub reply: Reply,
+}
+
+/// Where the answer goes. Dropping it leaves the asker to its deadline.
+pub struct Reply(pub(crate) ReplyTo);
+
+pub(crate) enum ReplyTo {
+    /// Shared by all who may answer; the first does.
+    Memory(Arc<Mutex<Option<oneshot::Sender<Bytes>>>>),
+    /// Nobody asked: a plain message.
+    Nowhere,
+    Nats {
+        client: Arc<async_nats::Client>,
+        subject: async_nats::Subject,
+    },
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
+impl Reply {
+    /// Fails only where the bus is gone; an asker that no longer waits is no error.
+    pub async fn send(self, payload: Bytes) -> Result<()> {
+        match self.0 {
+            ReplyTo::Nowhere => Ok(()),
+            ReplyTo::Memory(asker) => {
+                if let Some(asker) = asker.lock().take() {
+                    // One who has given up knows it from its own deadline.
+                    let _ = asker.send(payload);
+                }
+                Ok(())
+            }
+            ReplyTo::Nats { client, subject } => {
+                // The client would keep it for the next connection, where nobody waits for it any more.
+                if client.connection_state() != async_nats::connection::State::Connected {
+                    return Err(BusError::Unavailable("not connected to NATS".to_owned()));
+                }
+                Ok(client.publish(subject, payload).await?)
+            }
+        }
+    }
+}
+
+/// A subscription's messages. Dropping it ends the subscription; requests that were already taken from the bus can
+/// still be received after [`Requests::unsubscribe`].
+pub struct Requests {
+    pub(crate) receiver: mpsc::Receiver<Request>,
+    /// Ends the subscription; more than once is harmless.
+    pub(crate) end: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Requests {
+    pub async fn next(&mut self) -> Option<Request> {
+        self.receiver.recv().await
+    }
+
+    /// No new requests; those under way still come, then `next` ends.
+    pub fn unsubscribe(&self) {
+        (self.end)();
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        (self.end)();
+    }
+}
+
+#[async_trait]
+pub trait PubSub: Send + Sync {
+    async fn publish(&self, subject: &str, payload: Bytes) -> Result<()>;
+
+    /// Everything published to `subject` (NATS wildcards allowed) from now on. Requests count as messages.
+    async fn subscribe(&self, subject: &str) -> Result<Requests>;
+
+    /// Requests to `subject`, each to one member of `queue` only.
+    async fn queue_subscribe(&self, subject: &str, queue: &str) -> Result<Requests>;
+
+    /// Asks whoever serves `subject`. Without anybody: `NoResponders`, at once.
+    async fn request(&self, subject: &str, payload: Bytes, deadline: Duration) -> Result<Bytes>;
+
+    /// Returns once everything that this process sent before, subscriptions included, has been taken in by the server
+    /// that it is connected to. Other servers of a cluster may learn of a subscription some milliseconds later.
+    async fn fence(&self) -> Result<()>;
+
+    fn state(&self) -> watch::Receiver<BusState>;
+}
+
+/// Where and when a message was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredAt {
+    pub sequence: u64,
+    /// The sequence of the message before it with the same target, 0 where there was none.
+    pub previous: u64,
+    /// The log's clock, Unix milliseconds.
+    pub time_ms: u64,
+}
+
+/// A message as it comes to a live subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveCopy {
+    pub payload: Bytes,
+    /// None: ephemeral.
+    pub stored: Option<StoredAt>,
+}
+
+/// A message as it is read from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    pub payload: Bytes,
+    pub sequence: u64,
+    pub time_ms: u64,
+}
+
+/// Takes live copies. Called in the order of arrival for each target, from the bus' own task: it must not block.
+pub trait LiveSink: Send + Sync {
+    fn live(&self, target: &Target, copy: LiveCopy);
+}
+
+/// Ends the live subscription when dropped.
+#[must_use]
+pub struct LiveSubscription {
+    pub(crate) _held: Box<dyn Send + Sync>,
+}
+
+/// What an append came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    pub sequence: u64,
+    /// A message with the same dedup id was there before: `sequence` is its sequence, and nothing was stored.
+    pub duplicate: bool,
+}
+
+/// What [`Log::newer`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newer {
+    /// The targets with something newer, each with the sequence of its newest message.
+    pub targets: Vec<(Target, u64)>,
+    /// The answer holds for everything up to this sequence.
+    pub upto: u64,
+}
+
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// Which log this is; changes when the stream was made anew. None until the log has been reached once.
+    fn id(&self) -> watch::Receiver<Option<LogId>>;
+
+    /// Stores a message and, from the same act, sends live copies. Returns when it is stored.
+    /// `Unavailable` and `Timeout` leave the outcome unknown: try again under the same `dedup` id.
+    async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended>;
+
+    /// Tells the log that time goes on, so that [`Log::newer`] has an `upto`. Never delivered.
+    async fn beat(&self) -> Result<()>;
+
+    /// Live copies only: stored nowhere, and in no order with stored ones.
+    async fn publish_ephemeral(&self, target: &Target, payload: Bytes) -> Result<()>;
+
+    /// Live copies for `target` to `sink` from now on. They are hints: some may be missing, none is out of order.
+    async fn subscribe(&self, target: &Target, sink: Arc<dyn LiveSink>) -> Result<LiveSubscription>;
+
+    /// Up to `limit` stored messages of `target` after `after`, ascending. May lag some milliseconds behind acks.
+    async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Vec<LogEntry>>;
+
+    /// One stored message of any target, from where it is certainly known if it was acked.
+    async fn get(&self, sequence: u64) -> Result<Option<LogEntry>>;
+
+    /// Which of `targets` have messages after `after`.
+    async fn newer(&self, targets: &[Target], after: u64) -> Result<Newer>;
+}
+
+/// The buckets of DESIGN.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    Presence,
+    Groups,
+    Sessions,
+    Revoked,
+    Cursors,
+}
+
+impl Bucket {
+    pub const ALL: [Bucket; 5] = [
+        Bucket::Presence,
+        Bucket::Groups,
+        Bucket::Sessions,
+        Bucket::Revoked,
+        Bucket::Cursors,
+    ];
+
+    /// The bucket's name after the prefix.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bucket::Presence => "PRESENCE",
+            Bucket::Groups => "GROUPS",
+            Bucket::Sessions => "SESSIONS",
+            Bucket::Revoked => "REVOKED",
+            Bucket::Cursors => "CURSORS",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub value: Bytes,
+    pub revision: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KvEvent {
+    Put {
+        key: String,
+        value: Bytes,
+        revision: u64,
+    },
+    /// Deleted, or its TTL ran out.
+    Delete {
+        key: String,
+        revision: u64,
+    },
+    /// All that stood when the watch began, or began again, has been told.
+    Current,
+    /// The bucket was emptied, or made anew, or the watch lost its place: forget all; what stands is told again, and
+    /// then `Current`.
+    Reset,
+}
+
+/// A watch's events. Dropping it ends the watch.
+pub struct Watch {
+    pub(crate) receiver: mpsc::Receiver<KvEvent>,
+    pub(crate) _stop: tokio_util::sync::DropGuard,
+}
+
+impl Watch {
+    /// Ends only with the bus.
+    pub async fn next(&mut self) -> Option<KvEvent> {
+        self.receiver.recv().await
+    }
+}
+
+/// Keys are made by `herald_proto::subject::key`. A TTL is in whole seconds, at least one.
+#[async_trait]
+pub trait Kv: Send + Sync {
+    /// From the nearest replica: may lag behind an ack.
+    async fn get(&self, bucket: Bucket, key: &str) -> Result<Option<Entry>>;
+
+    /// From the leader: sees every acknowledged change.
+    async fn get_latest(&self, bucket: Bucket, key: &str) -> Result<Option<Entry>>;
+
+    async fn put(&self, bucket: Bucket, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<u64>;
+
+    /// Fails with `Conflict` where the key stands.
+    async fn create(&self, bucket: Bucket, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<u64>;
+
+    /// Fails with `Conflict` where another revision than `revision` stands, or none.
+    async fn update(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        value: Bytes,
+        revision: u64,
+        ttl: Option<Duration>,
+    ) -> Result<u64>;
+
+    /// Leaves nothing behind for long. A key that does not stand is no error.
+    async fn delete(&self, bucket: Bucket, key: &str) -> Result<()>;
+
+    /// All keys that start with the tokens of `prefix` (`""`: all), then every change.
+    async fn watch(&self, bucket: Bucket, prefix: &str) -> Result<Watch>;
+}

@@ -1,0 +1,26 @@
+//! The bus in memory: the embedded default, one process and nothing behind it. What it holds ends with the process, so
+//! each start is a new log.
+
+use std::sync::Arc;
+
+use super::{Bus, LogLimits};
+
+mod kv;
+mod log;
+mod pubsub;
+
+pub use kv::MemoryKv;
+pub use log::MemoryLog;
+pub use pubsub::MemoryPubSub;
+
+/// NATS' default. What works embedded shall work on a cluster, too.
+const MAX_PAYLOAD: usize = 1 << 20;
+
+/// A new, empty bus. Watches and TTLs need a tokio runtime, the rest does not.
+pub fn bus(limits: LogLimits) -> Bus {
+    Bus {
+        pubsub: Arc::new(MemoryPubSub::default()),
+        log: Arc::new(MemoryLog::new(limits)),
+        kv: Arc::new(MemoryKv::new()),
+    }
+}

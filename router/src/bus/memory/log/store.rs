@@ -1,0 +1,162 @@
+//! What the log holds: messages by target and, for trimming and for `get`, the order of all.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use herald_proto::{Target, limits::DEDUP_WINDOW};
+
+use crate::bus::{LogEntry, LogLimits, Newer, StoredAt};
+
+/// What a message takes beside its payload, roughly: it counts towards `max_bytes`, so that many small ones are bounded.
+const OVERHEAD: u64 = 128;
+
+pub(super) struct Store {
+    limits: LogLimits,
+    last: u64,
+    bytes: u64,
+    /// Never an empty queue: a target whose messages are all trimmed is forgotten, as on NATS, so its next `previous` is 0.
+    targets: HashMap<Arc<Target>, VecDeque<LogEntry>>,
+    /// Which target each stored sequence belongs to. Sparse, for one target may trim much while another keeps all.
+    order: BTreeMap<u64, Arc<Target>>,
+    /// Bounded by the rate of appends and the window.
+    seen: HashMap<Arc<str>, u64>,
+    seen_order: VecDeque<(Instant, Arc<str>)>,
+}
+
+impl Store {
+    pub(super) fn new(limits: LogLimits) -> Self {
+        Self {
+            limits,
+            last: 0,
+            bytes: 0,
+            targets: HashMap::new(),
+            order: BTreeMap::new(),
+            seen: HashMap::new(),
+            seen_order: VecDeque::new(),
+        }
+    }
+
+    /// `Err` is the sequence under which the same dedup id was stored before.
+    pub(super) fn append(&mut self, target: &Target, payload: Bytes, dedup: &str) -> Result<StoredAt, u64> {
+        let now = Instant::now();
+        self.forget(now);
+        if let Some(first) = self.seen.get(dedup) {
+            return Err(*first);
+        }
+        let dedup: Arc<str> = dedup.into();
+        self.last += 1;
+        let sequence = self.last;
+        self.seen.insert(dedup.clone(), sequence);
+        self.seen_order.push_back((now, dedup));
+
+        let key = match self.targets.get_key_value(target) {
+            Some((key, _)) => key.clone(),
+            None => Arc::new(target.clone()),
+        };
+        let entries = self.targets.entry(key.clone()).or_default();
+        let previous = entries.back().map_or(0, |entry| entry.sequence);
+        let time_ms = now_ms();
+        self.bytes += size(&payload);
+        entries.push_back(LogEntry {
+            payload,
+            sequence,
+            time_ms,
+        });
+        let full = entries.len() as u64 > self.limits.max_messages_per_target;
+        let oldest = entries.front().map(|entry| entry.sequence);
+        self.order.insert(sequence, key);
+        if let (true, Some(oldest)) = (full, oldest) {
+            self.remove(oldest);
+        }
+        self.trim();
+        Ok(StoredAt {
+            sequence,
+            previous,
+            time_ms,
+        })
+    }
+
+    /// Drops what is too old or too much, oldest first.
+    pub(super) fn trim(&mut self) {
+        let oldest_kept = now_ms().saturating_sub(millis(self.limits.max_age));
+        while let Some((&sequence, target)) = self.order.first_key_value() {
+            let entry = self.targets.get(target).and_then(VecDeque::front);
+            let too_old = entry.is_some_and(|entry| entry.time_ms < oldest_kept);
+            if !too_old && self.bytes <= self.limits.max_bytes {
+                break;
+            }
+            self.remove(sequence);
+        }
+    }
+
+    /// `sequence` is the oldest of its target, whatever the limit that it fell to.
+    fn remove(&mut self, sequence: u64) {
+        let Some(target) = self.order.remove(&sequence) else {
+            return;
+        };
+        let Some(entries) = self.targets.get_mut(&target) else {
+            return;
+        };
+        if let Some(entry) = entries.pop_front() {
+            self.bytes -= size(&entry.payload);
+        }
+        if entries.is_empty() {
+            self.targets.remove(&target);
+        } else if entries.capacity() > 64 && entries.len() < entries.capacity() / 4 {
+            entries.shrink_to_fit();
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some((at, _)) = self.seen_order.front()
+            && now.duration_since(*at) > DEDUP_WINDOW
+        {
+            if let Some((_, dedup)) = self.seen_order.pop_front() {
+                self.seen.remove(&dedup);
+            }
+        }
+    }
+
+    pub(super) fn read(&self, target: &Target, after: u64, limit: usize) -> Vec<LogEntry> {
+        let Some(entries) = self.targets.get(target) else {
+            return Vec::new();
+        };
+        let start = entries.partition_point(|entry| entry.sequence <= after);
+        entries.range(start..).take(limit).cloned().collect()
+    }
+
+    pub(super) fn get(&self, sequence: u64) -> Option<LogEntry> {
+        let entries = self.targets.get(self.order.get(&sequence)?)?;
+        let at = entries.binary_search_by_key(&sequence, |entry| entry.sequence);
+        entries.get(at.ok()?).cloned()
+    }
+
+    pub(super) fn newer(&self, targets: &[Target], after: u64) -> Newer {
+        let newest = |target: &Target| self.targets.get(target)?.back().map(|entry| entry.sequence);
+        let found = targets.iter().filter_map(|target| {
+            let sequence = newest(target).filter(|sequence| *sequence > after)?;
+            Some((target.clone(), sequence))
+        });
+        Newer {
+            targets: found.collect(),
+            upto: self.last,
+        }
+    }
+}
+
+fn size(payload: &Bytes) -> u64 {
+    payload.len() as u64 + OVERHEAD
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    millis(now.unwrap_or_default())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,77 @@
+//! The bus over NATS: core NATS carries requests and live copies, JetStream the log and the buckets.
+//!
+//! Nothing here waits for a connection. While there is none, commands fail at once with `Unavailable` instead of being
+//! buffered by the client, which would send them whenever the server comes back, long after their callers gave up.
+
+use std::{sync::Arc, time::Duration};
+
+use herald_proto::subject::Names;
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Bus, BusState, LogLimits, Result};
+use kv::NatsKv;
+use link::Link;
+use log::NatsLog;
+use provision::Supervisor;
+use pubsub::NatsPubSub;
+
+mod ack;
+mod error;
+mod kv;
+mod link;
+mod log;
+mod provision;
+mod pubsub;
+mod streams;
+mod time;
+
+/// A read that takes longer has failed: the same as for appends, for whoever waits is the same.
+const READ: Duration = herald_proto::limits::APPEND;
+
+#[derive(Debug, Clone)]
+pub struct NatsConfig {
+    /// Any of the cluster's servers; the client learns of the others. May hold user and password.
+    pub urls: Vec<String>,
+    /// What every name on NATS starts with.
+    pub prefix: String,
+    /// The client's name, as NATS' monitoring shows it.
+    pub name: String,
+    pub limits: LogLimits,
+    /// Create the stream and the buckets and keep their limits: routers do, gateways wait until they are there.
+    pub provision: bool,
+}
+
+/// What the parts of the bus share.
+#[derive(Clone)]
+struct Shared {
+    link: Arc<Link>,
+    names: Arc<Names>,
+    tasks: TaskTracker,
+    /// Ends all tasks of the bus.
+    shutdown: CancellationToken,
+    /// A stream did not answer: look whether all are there still.
+    look: Arc<Notify>,
+}
+
+/// Returns without waiting for NATS; [`super::PubSub::state`] tells when it is there. Fails only for malformed URLs.
+///
+/// `shutdown` ends the bus itself: cancel it when nobody uses the bus any more, not when draining begins.
+pub async fn bus(config: NatsConfig, shutdown: CancellationToken, tasks: &TaskTracker) -> Result<Bus> {
+    let shared = Shared {
+        link: Arc::new(Link::connect(&config, shutdown.clone()).await?),
+        names: Arc::new(Names::new(config.prefix.as_str())),
+        tasks: tasks.clone(),
+        shutdown,
+        look: Arc::default(),
+    };
+    let state = watch::Sender::new(BusState::Starting);
+    let id = watch::Sender::new(None);
+    let bus = Bus {
+        pubsub: Arc::new(NatsPubSub::new(shared.clone(), state.subscribe())),
+        log: Arc::new(NatsLog::new(shared.clone(), id.subscribe())),
+        kv: Arc::new(NatsKv::new(shared.clone())),
+    };
+    tasks.spawn(Supervisor::new(shared, config, state, id).run());
+    Ok(bus)
+}

@@ -1,0 +1,223 @@
+//! The connection, and what is asked through it.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, Request, Subscriber, connection::State};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use rand::Rng;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{NatsConfig, error::ApiError};
+use crate::bus::{BusError, Result};
+
+/// Two pings without an answer end a connection: a dead server is noticed within six seconds.
+const PING: Duration = Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(3);
+const RECONNECT_MAX: Duration = Duration::from_secs(2);
+/// Messages that may wait in one subscription; beyond that they are dropped. Must exceed every batch that is asked for
+/// (`read::BATCH`, `newer::CHUNK`, `watch::BATCH`), for these come without flow control.
+const SUBSCRIPTION: usize = 1_024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Connection {
+    pub(super) up: bool,
+    /// Grows with each connect: tells a connection from the one before.
+    pub(super) number: u64,
+}
+
+pub(super) struct Link {
+    client: Arc<Client>,
+    connection: watch::Receiver<Connection>,
+    shutdown: CancellationToken,
+}
+
+impl Link {
+    pub(super) async fn connect(config: &NatsConfig, shutdown: CancellationToken) -> Result<Self> {
+        let (sender, connection) = watch::channel(Connection::default());
+        let options = ConnectOptions::new()
+            .name(&config.name)
+            .retry_on_initial_connect()
+            .max_reconnects(None)
+            .ping_interval(PING)
+            .connection_timeout(CONNECT)
+            .subscription_capacity(SUBSCRIPTION)
+            .reconnect_delay_callback(reconnect_delay)
+            .event_callback(move |event| {
+                note(&sender, &event);
+                std::future::ready(())
+            });
+        let urls = config
+            .urls
+            .iter()
+            .map(|url| url.parse::<async_nats::ServerAddr>())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| BusError::Refused(error.to_string()))?;
+        if urls.is_empty() {
+            return Err(BusError::Refused("no URL of NATS is given".to_owned()));
+        }
+        let client = options
+            .connect(urls)
+            .await
+            .map_err(|error| BusError::Refused(error.to_string()))?;
+        Ok(Self {
+            client: Arc::new(client),
+            connection,
+            shutdown,
+        })
+    }
+
+    pub(super) fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+
+    pub(super) fn connection(&self) -> watch::Receiver<Connection> {
+        self.connection.clone()
+    }
+
+    fn up(&self) -> bool {
+        // The client's own state is known a moment before its event: both must agree.
+        self.client.connection_state() == State::Connected && self.connection.borrow().up
+    }
+
+    /// Runs `work` while this connection lasts. What it sent may have arrived or not.
+    async fn while_up<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        if !self.up() || self.shutdown.is_cancelled() {
+            return Err(BusError::Unavailable("not connected to NATS".to_owned()));
+        }
+        let mut connection = self.connection.clone();
+        let began = *connection.borrow_and_update();
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            // An error means that the client has ended.
+            _ = connection.wait_for(|now| *now != began) => {
+                Err(BusError::Unavailable("the connection to NATS was lost".to_owned()))
+            }
+        }
+    }
+
+    pub(super) async fn publish(&self, subject: String, payload: Bytes) -> Result<()> {
+        Ok(self.while_up(self.client.publish(subject, payload)).await??)
+    }
+
+    pub(super) async fn publish_with_reply(&self, subject: String, reply: String, payload: Bytes) -> Result<()> {
+        let published = self.client.publish_with_reply(subject, reply, payload);
+        Ok(self.while_up(published).await??)
+    }
+
+    pub(super) async fn subscribe(&self, subject: String) -> Result<Subscriber> {
+        Ok(self.while_up(self.client.subscribe(subject)).await??)
+    }
+
+    pub(super) async fn queue_subscribe(&self, subject: String, queue: String) -> Result<Subscriber> {
+        let subscribed = self.client.queue_subscribe(subject, queue);
+        Ok(self.while_up(subscribed).await??)
+    }
+
+    /// The client forgets the request only when it is answered: a few hundred bytes stay for each that never is.
+    pub(super) async fn request(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<Message> {
+        let mut request = Request::new().payload(payload).timeout(Some(deadline));
+        request.headers = headers;
+        Ok(self.while_up(self.client.send_request(subject, request)).await??)
+    }
+
+    /// Asks JetStream's API: `subject` follows `$JS.API.`.
+    pub(super) async fn api<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        body: &impl Serialize,
+        deadline: Duration,
+    ) -> Result<T, ApiError> {
+        let body = serde_json::to_vec(body).map_err(|error| BusError::Refused(error.to_string()))?;
+        let asked = self.request(format!("$JS.API.{subject}"), None, body.into(), deadline);
+        match asked.await {
+            Ok(answer) => ApiError::or(&answer.payload),
+            Err(BusError::NoResponders) => Err(ApiError::no_leader()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks for several answers, which come to an inbox of their own.
+    pub(super) async fn ask(&self, subject: String, body: &impl Serialize, deadline: Duration) -> Result<Answers<'_>> {
+        let end = Instant::now() + deadline;
+        let inbox = self.client.new_inbox();
+        let subscriber = self.subscribe(inbox.clone()).await?;
+        let body = serde_json::to_vec(body).map_err(|error| BusError::Refused(error.to_string()))?;
+        self.publish_with_reply(subject, inbox, body.into()).await?;
+        Ok(Answers {
+            link: self,
+            subscriber,
+            end,
+        })
+    }
+
+    /// Waits until there is a connection, or until shutdown.
+    pub(super) async fn wait_up(&self) {
+        let mut connection = self.connection.clone();
+        tokio::select! {
+            // An error means that the client has ended, which only shutdown brings about.
+            Ok(_) = connection.wait_for(|now| now.up) => {}
+            () = self.shutdown.cancelled() => {}
+        }
+    }
+
+    /// Sends what waits and closes; gives up where there is no connection to close.
+    pub(super) async fn close(&self) {
+        let closed = timeout(Duration::from_secs(1), self.client.drain()).await;
+        if !matches!(closed, Ok(Ok(()))) {
+            tracing::debug!("left NATS without a goodbye");
+        }
+    }
+}
+
+/// Answers to one question, until `end`.
+pub(super) struct Answers<'a> {
+    link: &'a Link,
+    subscriber: Subscriber,
+    end: Instant,
+}
+
+impl Answers<'_> {
+    pub(super) async fn next(&mut self) -> Result<Message> {
+        let next = timeout_at(self.end, self.subscriber.next());
+        match self.link.while_up(next).await? {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(BusError::Unavailable("the connection to NATS is closed".to_owned())),
+            Err(_) => Err(BusError::Timeout),
+        }
+    }
+}
+
+fn note(connection: &watch::Sender<Connection>, event: &Event) {
+    match event {
+        Event::Connected => connection.send_modify(|now| {
+            now.up = true;
+            now.number += 1;
+        }),
+        Event::Disconnected | Event::Closed => connection.send_modify(|now| now.up = false),
+        Event::SlowConsumer(_) => tracing::warn!("a subscription could not keep up: messages from NATS were dropped"),
+        other => tracing::debug!(%other, "NATS"),
+    }
+}
+
+/// Soon at first; then with jitter, so that a thousand nodes do not come back to a restarted server in one instant.
+fn reconnect_delay(attempts: usize) -> Duration {
+    if attempts <= 1 {
+        return Duration::ZERO;
+    }
+    let doublings = u32::try_from(attempts.min(8)).unwrap_or(8);
+    let ceiling = Duration::from_millis(16 << doublings).min(RECONNECT_MAX);
+    ceiling.mul_f64(rand::rng().random_range(0.5..1.0))
+}

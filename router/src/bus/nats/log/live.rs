@@ -1,0 +1,52 @@
+//! Live copies: what the server republishes as it stores, and ephemeral messages between them.
+
+use std::sync::Arc;
+
+use async_nats::{
+    HeaderMap, Message, Subscriber,
+    header::{NATS_LAST_SEQUENCE, NATS_SEQUENCE, NATS_TIME_STAMP},
+};
+use futures_util::StreamExt;
+use herald_proto::Target;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::super::{Shared, time::unix_ms};
+use crate::bus::{LiveCopy, LiveSink, LiveSubscription, Result, StoredAt};
+
+/// One small task each: it must hold nothing but what `deliver` names, for there are tens of thousands.
+pub(super) async fn subscribe(shared: &Shared, target: &Target, sink: Arc<dyn LiveSink>) -> Result<LiveSubscription> {
+    let subject = shared.names.live(target);
+    let subscriber = shared.link.subscribe(subject).await?;
+    let (target, shutdown) = (target.clone(), shared.shutdown.clone());
+    let task = shared.tasks.spawn(deliver(subscriber, target, sink, shutdown));
+    // Ending the task drops the subscriber, and that unsubscribes.
+    Ok(LiveSubscription {
+        _held: Box::new(AbortOnDropHandle::new(task)),
+    })
+}
+
+async fn deliver(mut subscriber: Subscriber, target: Target, sink: Arc<dyn LiveSink>, shutdown: CancellationToken) {
+    let deliver = async {
+        while let Some(message) = subscriber.next().await {
+            sink.live(&target, live_copy(message));
+        }
+    };
+    shutdown.run_until_cancelled(deliver).await;
+}
+
+fn live_copy(message: Message) -> LiveCopy {
+    LiveCopy {
+        stored: message.headers.as_ref().and_then(stored_at),
+        payload: message.payload,
+    }
+}
+
+/// None for an ephemeral message: only the server adds a sequence.
+fn stored_at(headers: &HeaderMap) -> Option<StoredAt> {
+    let number = |name| headers.get(name)?.as_str().parse().ok();
+    Some(StoredAt {
+        sequence: number(NATS_SEQUENCE)?,
+        previous: number(NATS_LAST_SEQUENCE).unwrap_or_default(),
+        time_ms: unix_ms(headers.get(NATS_TIME_STAMP)?.as_str())?,
+    })
+}

@@ -1,0 +1,131 @@
+//! Reading what is stored: pages from any replica, single messages from the leader.
+
+use async_nats::{
+    HeaderMap, Message,
+    header::{NATS_SEQUENCE, NATS_TIME_STAMP},
+    jetstream::{message::StreamMessage, stream::RawMessage},
+};
+use herald_proto::Target;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    super::{READ, error::ApiError, time::unix_ms},
+    NatsLog,
+};
+use crate::bus::{BusError, LogEntry, Result};
+
+/// Messages of one answer: they come without flow control, so fewer than a subscription holds.
+const BATCH: usize = 500;
+/// Bytes of one answer: it stays below what would make the server drop us as slow.
+pub(super) const BATCH_BYTES: usize = 8 << 20;
+
+/// One answer of a batch.
+pub(super) enum Answer {
+    Message(Message),
+    /// The batch ends here; `left` more match.
+    End {
+        headers: HeaderMap,
+        left: u64,
+    },
+    /// Nothing matches.
+    Nothing,
+    /// A message that belongs to the answer went while it was gathered.
+    BrokenOff,
+}
+
+/// What an answer's status says; `Err` for those that are failures.
+pub(super) fn answer(message: Message) -> Result<Answer> {
+    let Some(status) = message.status else {
+        return Ok(Answer::Message(message));
+    };
+    match status.as_u16() {
+        204 => {
+            let headers = message.headers.unwrap_or_default();
+            let left = header_number(&headers, "Nats-Num-Pending").unwrap_or_default();
+            Ok(Answer::End { headers, left })
+        }
+        404 if message.description.as_deref() == Some("No Results") => Ok(Answer::Nothing),
+        404 => Ok(Answer::BrokenOff),
+        503 => Err(BusError::Unavailable("the stream is not there".to_owned())),
+        code => Err(BusError::Refused(format!(
+            "{code} {}",
+            message.description.unwrap_or_default()
+        ))),
+    }
+}
+
+pub(super) fn header_number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
+    headers.get(name)?.as_str().parse().ok()
+}
+
+fn entry(message: Message) -> Option<LogEntry> {
+    let headers = message.headers?;
+    Some(LogEntry {
+        sequence: headers.get(NATS_SEQUENCE)?.as_str().parse().ok()?,
+        time_ms: unix_ms(headers.get(NATS_TIME_STAMP)?.as_str())?,
+        payload: message.payload,
+    })
+}
+
+#[derive(Deserialize)]
+struct Found {
+    message: RawMessage,
+}
+
+impl NatsLog {
+    pub(super) async fn read_pages(&self, target: &Target, after: u64, limit: usize) -> Result<Vec<LogEntry>> {
+        let mut entries = Vec::new();
+        let mut after = after;
+        while entries.len() < limit {
+            let batch = BATCH.min(limit - entries.len());
+            let left = self.page(target, after, batch, &mut entries).await?;
+            match entries.last().map(|entry: &LogEntry| entry.sequence) {
+                Some(last) if left > 0 && last > after => after = last,
+                _ => break,
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Appends one batch to `entries`; how many match beyond it.
+    async fn page(&self, target: &Target, after: u64, batch: usize, entries: &mut Vec<LogEntry>) -> Result<u64> {
+        let question = json!({
+            "seq": after + 1,
+            "next_by_subj": self.shared.names.log(target),
+            "batch": batch,
+            // A single message larger than this would never come.
+            "max_bytes": BATCH_BYTES.max(self.shared.link.client().max_payload()),
+        });
+        let link = &self.shared.link;
+        let mut answers = link.ask(self.direct_get(), &question, READ).await?;
+        loop {
+            match answer(answers.next().await?)? {
+                Answer::Message(message) => entries.push(
+                    entry(message).ok_or_else(|| BusError::Refused("a stored message has no sequence".to_owned()))?,
+                ),
+                Answer::End { left, .. } => return Ok(left),
+                // Here "message not found" is the first answer or none: the server ends a batch that it began.
+                Answer::Nothing | Answer::BrokenOff => return Ok(0),
+            }
+        }
+    }
+
+    pub(super) async fn get_from_leader(&self, sequence: u64) -> Result<Option<LogEntry>> {
+        let subject = format!("STREAM.MSG.GET.{}", self.shared.names.log_stream());
+        let question = json!({ "seq": sequence });
+        let asked = self.shared.link.api(&subject, &question, READ);
+        let found: Found = match asked.await {
+            Ok(found) => found,
+            Err(ApiError::NotFound) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let message = StreamMessage::try_from(found.message).map_err(|error| BusError::Refused(error.to_string()))?;
+        let time_ms = message.time.unix_timestamp_nanos() / 1_000_000;
+        Ok(Some(LogEntry {
+            payload: message.payload,
+            sequence: message.sequence,
+            time_ms: u64::try_from(time_ms).unwrap_or_default(),
+        }))
+    }
+}

@@ -1,0 +1,221 @@
+//! One task that keeps the stream and the buckets there, and tells the state of the bus and the log's id.
+
+use std::{collections::HashSet, time::Duration};
+
+use async_nats::jetstream::stream::{Config, Info};
+use herald_proto::LogId;
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use super::{NatsConfig, READ, Shared, error::ApiError, streams};
+use crate::bus::{BusError, BusState};
+
+/// How soon a deleted stream is noticed where nobody stumbles over it.
+const CHECK: Duration = Duration::from_secs(5);
+/// Between attempts to get there.
+const RETRY: Duration = Duration::from_millis(500);
+/// Checks that follow from trouble are spaced at least by this.
+const SPACING: Duration = Duration::from_millis(100);
+/// How often a cluster that could not place three replicas is asked again.
+const SPREAD: Duration = Duration::from_secs(60);
+const REPLICAS: usize = 3;
+
+pub(super) struct Supervisor {
+    shared: Shared,
+    config: NatsConfig,
+    wanted: Vec<Config>,
+    state: watch::Sender<BusState>,
+    id: watch::Sender<Option<LogId>>,
+    /// Corrected once per process: two routers of different configuration would else undo each other's work for ever.
+    corrected: HashSet<String>,
+    spread: Option<Instant>,
+    /// The trouble has been told.
+    failing: bool,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        shared: Shared,
+        config: NatsConfig,
+        state: watch::Sender<BusState>,
+        id: watch::Sender<Option<LogId>>,
+    ) -> Self {
+        Self {
+            wanted: streams::wanted(&shared.names, &config.limits),
+            shared,
+            config,
+            state,
+            id,
+            corrected: HashSet::new(),
+            spread: None,
+            failing: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let shutdown = self.shared.shutdown.clone();
+        shutdown.run_until_cancelled(self.keep()).await;
+        self.shared.link.close().await;
+    }
+
+    async fn keep(&mut self) {
+        let mut connection = self.shared.link.connection();
+        loop {
+            let up = connection.borrow_and_update().up;
+            let pause = if up { self.checked().await } else { self.lost() };
+            tokio::select! {
+                // An error means that the client has ended, which only shutdown brings about.
+                Ok(()) = connection.changed() => {}
+                () = sleep(pause) => {}
+                () = self.shared.look.notified(), if up => sleep(SPACING).await,
+            }
+        }
+    }
+
+    fn lost(&self) -> Duration {
+        self.state.send_if_modified(|state| {
+            let was_ready = *state == BusState::Ready;
+            if was_ready {
+                *state = BusState::Lost;
+            }
+            was_ready
+        });
+        CHECK
+    }
+
+    /// When to look again.
+    async fn checked(&mut self) -> Duration {
+        match self.check().await {
+            Ok(id) => {
+                let found = Some(id);
+                self.id.send_if_modified(|id| {
+                    let new = *id != found;
+                    *id = found;
+                    new
+                });
+                self.set_state(BusState::Ready);
+                self.failing = false;
+                CHECK
+            }
+            Err(ApiError::NotFound) => {
+                self.set_state(BusState::Starting);
+                RETRY
+            }
+            // No leader, no answer: it may pass, and whoever uses the bus meets it by himself.
+            Err(error) => {
+                let error = BusError::from(error);
+                if std::mem::replace(&mut self.failing, true) {
+                    tracing::debug!(%error, "NATS' streams are still not ready");
+                } else {
+                    tracing::warn!(%error, "NATS' streams are not ready");
+                }
+                RETRY
+            }
+        }
+    }
+
+    fn set_state(&self, new: BusState) {
+        self.state.send_if_modified(|state| {
+            let changed = *state != new;
+            *state = new;
+            changed
+        });
+    }
+
+    async fn check(&mut self) -> Result<LogId, ApiError> {
+        let mut id = None;
+        let spread = self.spread.is_none_or(|at| at.elapsed() >= SPREAD);
+        for wanted in self.wanted.clone() {
+            let info = match self.info(&wanted.name).await {
+                Ok(info) => info,
+                Err(ApiError::NotFound) if self.config.provision => self.create(&wanted).await?,
+                Err(error) => return Err(error),
+            };
+            if self.config.provision {
+                self.correct(&wanted, &info, spread).await?;
+            }
+            // The log's stream is the first of them.
+            id.get_or_insert_with(|| {
+                let created = info.created.unix_timestamp_nanos();
+                LogId::new(u128::try_from(created).unwrap_or_default(), 1, 0)
+            });
+        }
+        if spread {
+            self.spread = Some(Instant::now());
+        }
+        id.ok_or(ApiError::NotFound)
+    }
+
+    async fn info(&self, stream: &str) -> Result<Info, ApiError> {
+        let subject = format!("STREAM.INFO.{stream}");
+        self.shared.link.api(&subject, &json!({}), READ).await
+    }
+
+    async fn create(&self, wanted: &Config) -> Result<Info, ApiError> {
+        let subject = format!("STREAM.CREATE.{}", wanted.name);
+        let choices = match self.config.limits.replicas {
+            Some(replicas) => vec![replicas],
+            None => vec![REPLICAS, 1],
+        };
+        let mut refused = ApiError::NotFound;
+        for num_replicas in choices {
+            let config = Config {
+                num_replicas,
+                ..wanted.clone()
+            };
+            // Placing a stream in a cluster takes longer than a read.
+            match self.shared.link.api(&subject, &config, 3 * READ).await {
+                Ok(info) => {
+                    tracing::info!(stream = wanted.name, num_replicas, "created");
+                    return Ok(info);
+                }
+                Err(ApiError::Replicas(why)) => refused = ApiError::Replicas(why),
+                // Another router was faster, with other settings.
+                Err(ApiError::NameTaken) => return self.info(&wanted.name).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(refused)
+    }
+
+    /// Brings an existing stream to our limits. What the server refuses is told once and left as it is.
+    async fn correct(&mut self, wanted: &Config, found: &Info, spread: bool) -> Result<(), ApiError> {
+        let given = self.config.limits.replicas;
+        let spread = spread && given.is_none() && self.clustered() && found.config.num_replicas < REPLICAS;
+        let first = !self.corrected.contains(&wanted.name);
+        if first {
+            self.update(streams::correction(wanted, found, given)).await?;
+            self.corrected.insert(wanted.name.clone());
+        }
+        if spread {
+            // Apart from the limits, so that a refusal of the one does not keep the other from being set.
+            let wanted = if first { wanted } else { &found.config };
+            self.update(streams::correction(wanted, found, Some(REPLICAS))).await?;
+        }
+        Ok(())
+    }
+
+    fn clustered(&self) -> bool {
+        let server = self.shared.link.client().try_server_info();
+        server.is_some_and(|server| server.cluster.is_some())
+    }
+
+    async fn update(&self, config: Option<Config>) -> Result<(), ApiError> {
+        let Some(config) = config else {
+            return Ok(());
+        };
+        let subject = format!("STREAM.UPDATE.{}", config.name);
+        match self.shared.link.api::<Info>(&subject, &config, 3 * READ).await {
+            Ok(_) => tracing::info!(stream = config.name, "settings updated"),
+            Err(error @ (ApiError::Bus(_) | ApiError::Away(_) | ApiError::NotFound)) => return Err(error),
+            Err(error) => {
+                let error = BusError::from(error);
+                tracing::warn!(stream = config.name, %error, "NATS keeps the stream's old settings");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,226 @@
+//! The router's configuration, and the parts that it shares with the gateway's: a TOML file, over it the environment
+//! (`HERALD_…`), over that the flags. All faults are found before anything binds.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer};
+
+use crate::{bus::LogLimits, policy::Policy};
+
+pub mod load;
+
+pub use load::{Fault, Faults};
+
+/// The whole commented default configuration, as `herald-router config` prints it.
+pub const DEFAULT: &str = include_str!("config/default.toml");
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouterConfig {
+    pub node: Option<String>,
+    #[serde(with = "humantime_serde")]
+    pub drain: Duration,
+    pub admin: AdminSettings,
+    pub nats: NatsSettings,
+    pub policy: Policy,
+    pub log: LogSettings,
+    pub logging: LoggingSettings,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        Self {
+            node: None,
+            drain: Duration::from_secs(30),
+            admin: AdminSettings {
+                listen: SocketAddr::from(([127, 0, 0, 1], 9003)),
+            },
+            nats: NatsSettings {
+                urls: vec![Secret("nats://127.0.0.1:4222".to_owned())],
+                ..NatsSettings::default()
+            },
+            policy: Policy::default(),
+            log: LogSettings::default(),
+            logging: LoggingSettings::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSettings {
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NatsSettings {
+    pub urls: Vec<Secret>,
+    pub prefix: String,
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        Self {
+            urls: Vec::new(),
+            prefix: "herald".to_owned(),
+        }
+    }
+}
+
+/// Text that must not reach a log: credentials, keys, and URLs that may hold them.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    #[serde(with = "humantime_serde")]
+    pub max_age: Duration,
+    pub max_messages_per_target: u64,
+    pub max_bytes: ByteSize,
+    pub replicas: Option<usize>,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(72 * 3600),
+            max_messages_per_target: 1000,
+            max_bytes: ByteSize::gib(4),
+            replicas: None,
+        }
+    }
+}
+
+impl LogSettings {
+    pub fn limits(&self) -> LogLimits {
+        LogLimits {
+            max_age: self.max_age,
+            max_messages_per_target: self.max_messages_per_target,
+            max_bytes: self.max_bytes.as_u64(),
+            replicas: self.replicas,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoggingSettings {
+    #[serde(deserialize_with = "level")]
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for LoggingSettings {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match tracing_subscriber::EnvFilter::try_new(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(serde::de::Error::custom(error)),
+    }
+}
+
+impl RouterConfig {
+    /// Reads and checks `text`, with `env` over it.
+    pub fn parse(text: &str, env: impl Iterator<Item = (String, String)>) -> Result<Self, Faults> {
+        let (config, mut faults) = load::parse::<Self>(text, env, &["node", "drain"]);
+        config.check(&mut faults);
+        faults.or(config)
+    }
+
+    pub fn check(&self, faults: &mut Faults) {
+        if self.nats.urls.is_empty() {
+            faults.add("nats.urls", "a router needs at least one NATS URL");
+        }
+        check_node(self.node.as_deref(), faults);
+        self.nats.check(faults);
+        self.log.check(faults);
+    }
+}
+
+pub fn check_node(node: Option<&str>, faults: &mut Faults) {
+    if let Some(node) = node
+        && let Err(error) = herald_proto::id::check("node", node)
+    {
+        faults.add("node", error.to_string());
+    }
+}
+
+impl NatsSettings {
+    pub fn check(&self, faults: &mut Faults) {
+        for (i, url) in self.urls.iter().enumerate() {
+            if url.0.parse::<async_nats::ServerAddr>().is_err() {
+                faults.add(format!("nats.urls[{i}]"), "not a NATS URL");
+            }
+        }
+        let token = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        if !self.prefix.split('.').all(token) {
+            faults.add(
+                "nats.prefix",
+                "must be one or more tokens of letters, digits, - and _, joined by dots",
+            );
+        }
+    }
+
+    pub fn urls(&self) -> Vec<String> {
+        self.urls.iter().map(|url| url.0.clone()).collect()
+    }
+
+    /// Whether every URL is of this machine, as `--dev` demands.
+    pub fn is_loopback(&self) -> bool {
+        self.urls.iter().all(|url| {
+            let Ok(address) = url.0.parse::<async_nats::ServerAddr>() else {
+                return false;
+            };
+            let host = address.host().trim_matches(['[', ']']);
+            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        })
+    }
+}
+
+impl LogSettings {
+    pub fn check(&self, faults: &mut Faults) {
+        if self.max_age < Duration::from_secs(300) {
+            // Retries are recognised for 150 s, and a stream cannot do that for longer than it keeps messages.
+            faults.add("log.max_age", "must be at least 5m");
+        }
+        if self.max_messages_per_target == 0 {
+            faults.add("log.max_messages_per_target", "must be at least 1");
+        }
+        if self.max_bytes < ByteSize::mib(1) {
+            faults.add("log.max_bytes", "must be at least 1MiB");
+        }
+        if let Some(replicas) = self.replicas
+            && !(1..=5).contains(&replicas)
+        {
+            faults.add("log.replicas", "must be 1 to 5");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

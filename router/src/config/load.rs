@@ -1,0 +1,171 @@
+//! From text and environment to a checked value, or to the list of everything that is wrong.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub path: String,
+    pub what: String,
+}
+
+/// Everything that is wrong with a configuration, one line each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub fn add(&mut self, path: impl Into<String>, what: impl Into<String>) {
+        self.0.push(Fault {
+            path: path.into(),
+            what: what.into(),
+        });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value, if nothing is wrong.
+    pub fn or<T>(self, value: T) -> Result<T, Faults> {
+        if self.0.is_empty() { Ok(value) } else { Err(self) }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, fault) in self.0.iter().enumerate() {
+            let end = if i + 1 < self.0.len() { "\n" } else { "" };
+            write!(f, "{}: {}{end}", fault.path, fault.what)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Reads `text` and lays `env` over it: `HERALD_LOG__MAX_AGE=2h` is `max_age` in `[log]`. Names without a double
+/// underscore count only if they are one of `top`: other programs set variables that begin with `HERALD_` too.
+/// What is wrong is left out of the value, so that the check of the rest can go on.
+pub fn parse<T: DeserializeOwned + Default>(
+    text: &str,
+    env: impl Iterator<Item = (String, String)>,
+    top: &[&str],
+) -> (T, Faults) {
+    let mut faults = Faults::default();
+    let mut table = match text.parse::<Table>() {
+        Ok(table) => table,
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            let line = text.get(..at).unwrap_or(text).matches('\n').count() + 1;
+            faults.add(format!("line {line}"), error.message().replace('\n', " "));
+            return (T::default(), faults);
+        }
+    };
+    for (name, value) in env {
+        let Some(name) = name.strip_prefix("HERALD_") else {
+            continue;
+        };
+        let name = name.to_ascii_lowercase();
+        let path: Vec<&str> = name.split("__").collect();
+        if path.len() > 1 || top.contains(&name.as_str()) {
+            overlay(&mut table, &path, value);
+        }
+    }
+    (extract(table, &mut faults), faults)
+}
+
+/// Sets one value; text that is no TOML value (`2h`) is a string.
+fn overlay(table: &mut Table, path: &[&str], value: String) {
+    let [head, rest @ ..] = path else { return };
+    if rest.is_empty() {
+        let parsed = format!("v = {value}").parse::<Table>().ok();
+        let parsed = parsed.and_then(|mut t| t.remove("v"));
+        table.insert((*head).to_owned(), parsed.unwrap_or(Value::String(value)));
+        return;
+    }
+    let inner = table.entry(*head).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(inner) = inner {
+        overlay(inner, rest, value);
+    }
+}
+
+/// Deserialisation stops at the first fault. So the faulty part is taken out and it begins again, until nothing is
+/// wrong any more; each round removes something, so it ends.
+fn extract<T: DeserializeOwned + Default>(table: Table, faults: &mut Faults) -> T {
+    let mut value = Value::Table(table);
+    loop {
+        let error = match serde_path_to_error::deserialize::<_, T>(value.clone()) {
+            Ok(config) => return config,
+            Err(error) => error,
+        };
+        let what = error.inner().message().replace('\n', " ");
+        let mut path: Vec<Step> = error.path().iter().filter_map(Step::of).collect();
+        if let Some(field) = unknown_field(&what)
+            && !matches!(path.last(), Some(Step::Key(key)) if key == field)
+        {
+            path.push(Step::Key(field.to_owned()));
+        }
+        faults.add(show(&path), what);
+        if path.is_empty() || !remove(&mut value, &path) {
+            return T::default();
+        }
+    }
+}
+
+fn unknown_field(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown field `")?.split('`').next()
+}
+
+#[derive(Debug, PartialEq)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl Step {
+    fn of(segment: &serde_path_to_error::Segment) -> Option<Step> {
+        use serde_path_to_error::Segment;
+        match segment {
+            Segment::Map { key } => Some(Step::Key(key.clone())),
+            Segment::Seq { index } => Some(Step::Index(*index)),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        }
+    }
+}
+
+fn show(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Key(key) if text.is_empty() => text.push_str(key),
+            Step::Key(key) => {
+                text.push('.');
+                text.push_str(key);
+            }
+            Step::Index(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    text
+}
+
+fn remove(value: &mut Value, path: &[Step]) -> bool {
+    let [step, rest @ ..] = path else {
+        return false;
+    };
+    match (step, value) {
+        (Step::Key(key), Value::Table(table)) if rest.is_empty() => table.remove(key).is_some(),
+        (Step::Key(key), Value::Table(table)) => table.get_mut(key).is_some_and(|v| remove(v, rest)),
+        (Step::Index(index), Value::Array(array)) if rest.is_empty() => {
+            let there = *index < array.len();
+            if there {
+                array.remove(*index);
+            }
+            there
+        }
+        (Step::Index(index), Value::Array(array)) => array.get_mut(*index).is_some_and(|v| remove(v, rest)),
+        _ => false,
+    }
+}

@@ -1,0 +1,64 @@
+use super::*;
+
+fn parse(text: &str, env: &[(&str, &str)]) -> Result<RouterConfig, Faults> {
+    let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+    RouterConfig::parse(text, env)
+}
+
+#[test]
+fn the_printed_default_is_the_default() {
+    assert_eq!(parse(DEFAULT, &[]).unwrap(), RouterConfig::default());
+    let uncommented = DEFAULT
+        .lines()
+        .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n");
+    parse(&uncommented, &[]).expect("every commented setting is a valid one");
+}
+
+#[test]
+fn every_fault_is_named() {
+    let faults = parse(
+        "drain = 5\nnoed = 'x'\n[policy]\ndirect = 'some'\n[log]\nmax_age = '1s'\nreplicas = 9\n[nats]\nurls = ['::']\nprefix = 'a b'\n",
+        &[],
+    )
+    .unwrap_err();
+    let text = faults.to_string();
+    for path in [
+        "drain",
+        "noed",
+        "policy.direct",
+        "log.max_age",
+        "log.replicas",
+        "nats.urls[0]",
+        "nats.prefix",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(path)), "{path} in:\n{text}");
+    }
+    assert_eq!(text.lines().count(), 7, "{text}");
+}
+
+#[test]
+fn the_environment_goes_over_the_file() {
+    let config = parse(
+        "[log]\nmax_age = '1h'\n",
+        &[
+            ("HERALD_LOG__MAX_AGE", "2h"),
+            ("HERALD_NATS__URLS", "['nats://a:1', 'nats://b:2']"),
+            ("HERALD_DRAIN", "5s"),
+            // What Kubernetes sets for a service of this name is nobody's setting.
+            ("HERALD_ROUTER_SERVICE_PORT", "9003"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.log.max_age, Duration::from_secs(7200));
+    assert_eq!(config.nats.urls().len(), 2);
+    assert_eq!(config.drain, Duration::from_secs(5));
+    assert!(parse("", &[("HERALD_LOG__MAX_AEG", "2h")]).is_err());
+}
+
+#[test]
+fn secrets_are_masked() {
+    let config = parse("[nats]\nurls = ['nats://user:hunter2@127.0.0.1:4222']\n", &[]).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}

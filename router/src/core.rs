@@ -1,0 +1,60 @@
+//! The router's core: what every command needs, and the table of commands.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use herald_proto::{
+    ErrorCode,
+    cluster::{self, reply},
+};
+use parking_lot::RwLock;
+use prost::Message;
+
+use crate::{bus::Bus, directory::Directory, failure::Failure, metrics, policy::Policy};
+
+mod delivery;
+mod groups;
+
+/// One router. Cloning is cheap; all clones are the same router.
+#[derive(Clone)]
+pub struct Router {
+    pub(crate) bus: Bus,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) directory: Arc<RwLock<Directory>>,
+}
+
+impl Router {
+    pub fn new(bus: Bus, policy: Policy) -> Self {
+        Self {
+            bus,
+            policy: Arc::new(policy),
+            directory: Arc::default(),
+        }
+    }
+
+    /// Carries out one command and encodes its answer. `verb` is the last token of the subject.
+    pub async fn handle(&self, verb: &str, payload: Bytes) -> Bytes {
+        let outcome = match verb {
+            "send" => self.decoded(payload, |command| self.send(command)).await,
+            "join" => self.decoded(payload, |command| self.join(command)).await,
+            "leave" => self.decoded(payload, |command| self.leave(command)).await,
+            "connect" => self.decoded(payload, |command| self.connect(command)).await,
+            _ => Err(Failure::new(
+                ErrorCode::Unsupported,
+                format!("this router does not know the command {verb}"),
+            )),
+        };
+        metrics::command(verb, outcome.as_ref().err());
+        let reply = outcome.unwrap_or_else(|failure| reply::Reply::Failure(failure.to_proto()));
+        cluster::Reply { reply: Some(reply) }.encode_to_vec().into()
+    }
+
+    async fn decoded<C, F>(&self, payload: Bytes, act: impl FnOnce(C) -> F) -> Result<reply::Reply, Failure>
+    where
+        C: Message + Default,
+        F: Future<Output = Result<reply::Reply, Failure>>,
+    {
+        let command = C::decode(payload).map_err(|e| Failure::bad_request(e.to_string()))?;
+        act(command).await
+    }
+}

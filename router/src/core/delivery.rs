@@ -1,0 +1,143 @@
+//! `send`: one message to a user, a group or everybody.
+
+use bytes::Bytes;
+use herald_proto::{
+    ErrorCode, Target,
+    cluster::{SendCommand, Sender, Sent, Stored, reply},
+    id,
+};
+use prost::Message;
+
+use super::Router;
+use crate::{
+    bus::{Appended, BusError},
+    failure::Failure,
+    metrics,
+    policy::Scope,
+};
+
+impl Router {
+    pub(super) async fn send(&self, command: SendCommand) -> Result<reply::Reply, Failure> {
+        let sender = command.sender.unwrap_or_default();
+        let target = command
+            .to
+            .and_then(Target::from_proto)
+            .ok_or_else(|| Failure::bad_request("no target"))?;
+        target.check()?;
+        self.check_send(&sender, &target).await?;
+
+        let stored = Stored {
+            id: command.id,
+            from: sender.user.clone().or(command.from),
+            kind: command.kind,
+            body: command.body,
+            content_type: command.content_type,
+            time: id::now_ms(),
+            ttl: command.ttl,
+            control: None,
+        };
+        let mut sent = if command.durable {
+            self.store(&target, stored, &command.dedup).await?
+        } else {
+            self.pass_on(&target, stored).await?
+        };
+        sent.online = self.online(&sender, &target);
+        Ok(reply::Reply::Sent(sent))
+    }
+
+    /// Durable: stored before it is answered.
+    async fn store(&self, target: &Target, message: Stored, dedup: &str) -> Result<Sent, Failure> {
+        let payload = Bytes::from(message.encode_to_vec());
+        let appended = self.append(target, payload, dedup).await?;
+        let log = self.bus.log.id().borrow().clone();
+        let log = log.ok_or_else(|| Failure::from(BusError::Unavailable("log unknown".into())))?;
+        let mut sent = Sent {
+            id: message.id,
+            sequence: appended.sequence,
+            log: log.to_string(),
+            online: None,
+            duplicate: false,
+            time: message.time,
+        };
+        if appended.duplicate {
+            let first = self.first_of(appended.sequence).await?;
+            // The proposed id is in the log: it was this very command, asked again after a lost answer.
+            sent.duplicate = first.id != sent.id;
+            sent.id = first.id;
+            sent.time = first.time;
+        }
+        Ok(sent)
+    }
+
+    pub(super) async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended, Failure> {
+        let begun = std::time::Instant::now();
+        let appended = self.bus.log.append(target, payload, dedup).await;
+        metrics::append(begun.elapsed(), appended.as_ref());
+        Ok(appended?)
+    }
+
+    /// The message that a duplicate repeats.
+    async fn first_of(&self, sequence: u64) -> Result<Stored, Failure> {
+        let entry = self.bus.log.get(sequence).await?.ok_or_else(|| {
+            Failure::new(
+                ErrorCode::Unavailable,
+                "a message with this key was stored before, but the log no longer holds it",
+            )
+        })?;
+        Stored::decode(entry.payload)
+            .map_err(|e| Failure::new(ErrorCode::Internal, format!("unreadable log entry: {e}")))
+    }
+
+    /// Ephemeral: to those who are connected now.
+    async fn pass_on(&self, target: &Target, message: Stored) -> Result<Sent, Failure> {
+        let payload = Bytes::from(message.encode_to_vec());
+        self.bus.log.publish_ephemeral(target, payload).await?;
+        Ok(Sent {
+            id: message.id,
+            time: message.time,
+            ..Sent::default()
+        })
+    }
+
+    async fn check_send(&self, sender: &Sender, target: &Target) -> Result<(), Failure> {
+        let Some(user) = sender.user.as_deref() else {
+            return Ok(());
+        };
+        match target {
+            Target::All if sender.broadcast => Ok(()),
+            Target::All => Err(Failure::forbidden("the token does not allow broadcasts")),
+            Target::Group(group) if self.is_member(group, user).await? => Ok(()),
+            Target::Group(group) => Err(Failure::forbidden(format!("not a member of {group}"))),
+            Target::User(to) if &**to == user => Ok(()),
+            Target::User(to) if self.may_send_to(user, to).await? => Ok(()),
+            Target::User(to) => Err(Failure::forbidden(format!("not allowed to send to {to}"))),
+        }
+    }
+
+    async fn may_send_to(&self, user: &str, to: &str) -> Result<bool, Failure> {
+        if self.policy.direct.reaches(&self.directory.read(), user, to) {
+            return Ok(true);
+        }
+        match self.policy.direct {
+            Scope::Groups => self.share_group_latest(user, to).await,
+            Scope::All | Scope::None => Ok(false),
+        }
+    }
+
+    /// What the sender may know of whether anybody is there to receive it now.
+    fn online(&self, sender: &Sender, target: &Target) -> Option<bool> {
+        let viewer = sender.user.as_deref();
+        let directory = self.directory.read();
+        match target {
+            Target::User(user) => self
+                .policy
+                .sees_user(&directory, viewer, user)
+                .then(|| directory.is_online(user)),
+            Target::Group(group) => self
+                .policy
+                .sees_members(viewer)
+                .then(|| directory.others_online(group, viewer)),
+            Target::All => self.policy.sees_everybody(viewer).then(|| directory.anyone_online()),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `join`, `leave` and `connect`: who belongs to which group.
+//!
+//! A change is first appended to the user's own log as a control message, which tells every gateway that serves the
+//! user, in order with all else; then the key is written. Should the second step fail, the client is told that the
+//! outcome is unknown, and asks again.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use herald_proto::{
+    Target,
+    cluster::{
+        ConnectCommand, Control, Done, GroupChange, Groups, MemberCommand, Membership, Stored, control::Order, reply,
+    },
+    id, subject,
+};
+use prost::Message;
+
+use super::Router;
+use crate::{bus::Bucket, failure::Failure, watches};
+
+/// A token's groups are joined this many at a time.
+const JOINS_AT_ONCE: usize = 16;
+/// How many groups are looked up at the leader before a one-to-one message is forbidden: the directory is rarely
+/// behind, and a user in very many groups must not make one send cost as many requests.
+const SHARED_GROUPS_TRIED: usize = 16;
+
+impl Router {
+    pub(super) async fn join(&self, command: MemberCommand) -> Result<reply::Reply, Failure> {
+        id::check("user", &command.user)?;
+        id::check("group", &command.group)?;
+        let by_client = command.sender.unwrap_or_default().user.is_some();
+        if by_client && !self.policy.client_may_join(&command.group) {
+            return Err(Failure::forbidden(format!("clients may not join {}", command.group)));
+        }
+        let sequence = self.add_member(&command.user, &command.group, &command.dedup).await?;
+        Ok(reply::Reply::Done(Done { sequence }))
+    }
+
+    pub(super) async fn leave(&self, command: MemberCommand) -> Result<reply::Reply, Failure> {
+        id::check("user", &command.user)?;
+        id::check("group", &command.group)?;
+        let (user, group) = (&command.user, &command.group);
+        let key = subject::key(&[group, user]);
+        let mut sequence = 0;
+        if self.bus.kv.get_latest(Bucket::Groups, &key).await?.is_some() {
+            sequence = self.tell(user, group, false, &command.dedup).await?;
+            self.bus.kv.delete(Bucket::Groups, &key).await?;
+        }
+        self.directory.write().delete_member(group, user);
+        Ok(reply::Reply::Done(Done { sequence }))
+    }
+
+    /// A user connects somewhere: the token's groups are joined, and the answer lists all of the user's groups.
+    pub(super) async fn connect(&self, command: ConnectCommand) -> Result<reply::Reply, Failure> {
+        id::check("user", &command.user)?;
+        let user = &command.user;
+        let missing: Vec<&String> = {
+            let directory = self.directory.read();
+            let groups = command.groups.iter();
+            groups.filter(|group| !directory.is_member(group, user)).collect()
+        };
+        let dedup = &command.dedup;
+        stream::iter(missing)
+            .map(Ok)
+            .try_for_each_concurrent(JOINS_AT_ONCE, |group| async move {
+                id::check("group", group)?;
+                let dedup = format!("{dedup}.{}", subject::escape(group));
+                self.add_member(user, group, &dedup).await.map(drop)
+            })
+            .await?;
+        Ok(reply::Reply::Groups(Groups {
+            groups: self.directory.read().memberships(user).collect(),
+        }))
+    }
+
+    /// Returns the offset from which on the membership counts.
+    async fn add_member(&self, user: &str, group: &str, dedup: &str) -> Result<u64, Failure> {
+        let key = subject::key(&[group, user]);
+        // Not from the directory: it may still show what the user has just left through another router.
+        let standing = self.bus.kv.get_latest(Bucket::Groups, &key).await?;
+        let sequence = match standing {
+            Some(entry) => watches::membership_start(&key, &entry.value),
+            None => {
+                let limit = self.policy.groups_per_user;
+                if self.directory.read().group_count_of(user) >= limit {
+                    return Err(Failure::forbidden(format!("in {limit} groups already, the limit")));
+                }
+                let from_sequence = self.tell(user, group, true, dedup).await?;
+                let log = self.bus.log.id().borrow().clone();
+                let value = Membership {
+                    log: log.map(|id| id.to_string()).unwrap_or_default(),
+                    from_sequence,
+                };
+                let value = Bytes::from(value.encode_to_vec());
+                self.bus.kv.put(Bucket::Groups, &key, value, None).await?;
+                from_sequence
+            }
+        };
+        // The watch will say so too, a little later; what this router answers is true at once.
+        self.directory.write().put_member(group, user, sequence);
+        Ok(sequence)
+    }
+
+    /// Tells the user's gateways and clients of a change, and says from which offset on it holds.
+    async fn tell(&self, user: &str, group: &str, joined: bool, dedup: &str) -> Result<u64, Failure> {
+        let change = GroupChange {
+            group: group.to_owned(),
+            joined,
+        };
+        let entry = Stored {
+            id: id::message_id(),
+            time: id::now_ms(),
+            control: Some(Control {
+                order: Some(Order::Group(change)),
+            }),
+            ..Stored::default()
+        };
+        let payload = Bytes::from(entry.encode_to_vec());
+        let appended = self.append(&Target::user(user), payload, dedup).await?;
+        Ok(appended.sequence)
+    }
+
+    /// Reads follow writes: before anybody is told "not a member", the leader is asked.
+    pub(super) async fn is_member(&self, group: &str, user: &str) -> Result<bool, Failure> {
+        if self.directory.read().is_member(group, user) {
+            return Ok(true);
+        }
+        let key = subject::key(&[group, user]);
+        Ok(self.bus.kv.get_latest(Bucket::Groups, &key).await?.is_some())
+    }
+
+    pub(super) async fn share_group_latest(&self, user: &str, other: &str) -> Result<bool, Failure> {
+        let groups = self.directory.read().groups_of(user);
+        for group in groups.iter().take(SHARED_GROUPS_TRIED) {
+            let key = subject::key(&[group, other]);
+            if self.bus.kv.get_latest(Bucket::Groups, &key).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

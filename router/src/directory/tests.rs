@@ -1,0 +1,114 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn a_presence_counts_only_while_its_lease_stands() {
+    let mut d = Directory::default();
+    d.put_presence("bob", "n1", "i1");
+    assert!(!d.is_online("bob"), "no lease yet");
+    d.put_lease("n1", "i1");
+    assert!(d.is_online("bob"));
+    d.put_lease("n1", "i2");
+    assert!(!d.is_online("bob"), "the lease is another incarnation's");
+    d.put_presence("bob", "n1", "i2");
+    assert!(d.is_online("bob"));
+    d.delete_presence("bob", "n1", "i1");
+    assert!(d.is_online("bob"), "an old incarnation's key takes nothing away");
+    d.end_lease("n1");
+    assert!(!d.is_online("bob"));
+}
+
+#[test]
+fn others_online_leaves_the_sender_out() {
+    let mut d = Directory::default();
+    d.put_lease("n1", "i1");
+    d.put_member("g", "alice", 1);
+    d.put_member("g", "bob", 2);
+    d.put_presence("alice", "n1", "i1");
+    assert!(!d.others_online("g", Some("alice")));
+    assert!(d.others_online("g", Some("bob")));
+    assert!(d.others_online("g", None));
+    assert!(!d.others_online("nobody", None));
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Presence(u8, u8, u8, bool),
+    Lease(u8, Option<u8>),
+    Member(u8, u8, bool),
+    ResetPresence,
+    ResetGroups,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (0..4u8, 0..3u8, 0..2u8, any::<bool>()).prop_map(|(u, n, i, b)| Op::Presence(u, n, i, b)),
+        4 => (0..3u8, prop::option::of(0..2u8)).prop_map(|(n, i)| Op::Lease(n, i)),
+        6 => (0..3u8, 0..4u8, any::<bool>()).prop_map(|(g, u, b)| Op::Member(g, u, b)),
+        1 => Just(Op::ResetPresence),
+        1 => Just(Op::ResetGroups),
+    ]
+}
+
+proptest! {
+    /// The indexes always agree with the plain sets they stand for.
+    #[test]
+    fn indexes_agree_with_the_plain_sets(ops in prop::collection::vec(op(), 0..120)) {
+        let mut d = Directory::default();
+        let mut presences: HashSet<(u8, u8, u8)> = HashSet::new();
+        let mut leases: HashMap<u8, u8> = HashMap::new();
+        let mut members: HashSet<(u8, u8)> = HashSet::new();
+        for op in ops {
+            match op {
+                Op::Presence(u, n, i, true) => {
+                    presences.insert((u, n, i));
+                    d.put_presence(&format!("u{u}"), &format!("n{n}"), &i.to_string());
+                }
+                Op::Presence(u, n, i, false) => {
+                    presences.remove(&(u, n, i));
+                    d.delete_presence(&format!("u{u}"), &format!("n{n}"), &i.to_string());
+                }
+                Op::Lease(n, Some(i)) => {
+                    leases.insert(n, i);
+                    d.put_lease(&format!("n{n}"), &i.to_string());
+                }
+                Op::Lease(n, None) => {
+                    leases.remove(&n);
+                    d.end_lease(&format!("n{n}"));
+                }
+                Op::Member(g, u, true) => {
+                    members.insert((g, u));
+                    d.put_member(&format!("g{g}"), &format!("u{u}"), 1);
+                }
+                Op::Member(g, u, false) => {
+                    members.remove(&(g, u));
+                    d.delete_member(&format!("g{g}"), &format!("u{u}"));
+                }
+                Op::ResetPresence => {
+                    presences.clear();
+                    leases.clear();
+                    d.reset_presence();
+                }
+                Op::ResetGroups => {
+                    members.clear();
+                    d.reset_groups();
+                }
+            }
+            let online = |u: u8| presences.iter().any(|&(v, n, i)| u == v && leases.get(&n) == Some(&i));
+            for u in 0..4u8 {
+                prop_assert_eq!(d.is_online(&format!("u{u}")), online(u));
+                for g in 0..3u8 {
+                    prop_assert_eq!(d.is_member(&format!("g{g}"), &format!("u{u}")), members.contains(&(g, u)));
+                    let others = members.iter().any(|&(h, v)| h == g && v != u && online(v));
+                    prop_assert_eq!(d.others_online(&format!("g{g}"), Some(&format!("u{u}"))), others);
+                }
+                for v in 0..4u8 {
+                    let share = (0..3u8).any(|g| members.contains(&(g, u)) && members.contains(&(g, v)));
+                    prop_assert_eq!(d.share_group(&format!("u{u}"), &format!("u{v}")), share);
+                }
+            }
+            prop_assert_eq!(d.online_count(), (0..4u8).filter(|&u| online(u)).count());
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `herald-router`: one router node.
+
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use herald_proto::subject::Names;
+use herald_router::{
+    admin::Admin,
+    bus::nats::{self, NatsConfig},
+    cli::{self, ConfigError},
+    config::{self, Faults, RouterConfig, Secret},
+    core::Router,
+    http, metrics,
+    policy::Policy,
+    service, shutdown, telemetry,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(version, about = "Herald's router: delivery, groups, presence")]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check a configuration: exit 0, or name each fault and exit 2
+    Check {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Print the whole commented default configuration
+    Config,
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// Configuration file (TOML)
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// For development: rules that allow everything, prefix herald-dev, loopback only
+    #[arg(long)]
+    dev: bool,
+    /// NATS servers, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    nats: Vec<String>,
+    /// Address of the admin listener
+    #[arg(long)]
+    admin: Option<SocketAddr>,
+    /// How long a stopping router may take
+    #[arg(long, value_parser = humantime)]
+    drain: Option<Duration>,
+}
+
+fn humantime(text: &str) -> Result<Duration, String> {
+    humantime_serde::re::humantime::parse_duration(text).map_err(|e| e.to_string())
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let outcome = match args.command {
+        Some(Command::Config) => std::io::stdout()
+            .write_all(config::DEFAULT.as_bytes())
+            .map_err(Into::into),
+        Some(Command::Check { config }) => return report(check(&config)),
+        None => match configure(&args.run) {
+            Ok(config) => run(config),
+            Err(error) => return report(Err(error)),
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("herald-router: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(outcome: Result<(), ConfigError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(cli::BAD_CONFIG)
+        }
+    }
+}
+
+fn check(path: &std::path::Path) -> Result<(), ConfigError> {
+    RouterConfig::parse(&cli::read(Some(path))?, cli::env())?;
+    Ok(())
+}
+
+/// File, environment, flags; then the rules of `--dev`.
+fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
+    let mut config = RouterConfig::parse(&cli::read(args.config.as_deref())?, cli::env())?;
+    if !args.nats.is_empty() {
+        config.nats.urls = args.nats.iter().cloned().map(Secret).collect();
+    }
+    if let Some(admin) = args.admin {
+        config.admin.listen = admin;
+    }
+    if let Some(drain) = args.drain {
+        config.drain = drain;
+    }
+    let mut faults = Faults::default();
+    config.check(&mut faults);
+    if args.dev {
+        config.nats.prefix = "herald-dev".to_owned();
+        config.policy = Policy::open();
+        if !config.nats.is_loopback() {
+            faults.add("nats.urls", "--dev allows only NATS servers on this machine's loopback");
+        }
+        if !config.admin.listen.ip().is_loopback() {
+            faults.add("admin.listen", "--dev allows only loopback addresses");
+        }
+    }
+    Ok(faults.or(config)?)
+}
+
+#[tokio::main]
+async fn run(config: RouterConfig) -> anyhow::Result<()> {
+    telemetry::start_logging(&config.logging)?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let metrics_handle = telemetry::start_metrics(&stop, &tasks)?;
+    metrics::describe();
+
+    let listener = http::bind(config.admin.listen).with_context(|| format!("binding {}", config.admin.listen))?;
+    let admin_address = listener.local_addr()?;
+
+    let node = config
+        .node
+        .clone()
+        .unwrap_or_else(|| format!("rt-{:08x}", rand::random::<u32>()));
+    // The bus outlives the service: what is under way at a stop still needs it.
+    let bus_stop = CancellationToken::new();
+    let bus_tasks = TaskTracker::new();
+    let bus = nats::bus(
+        NatsConfig {
+            urls: config.nats.urls(),
+            prefix: config.nats.prefix.clone(),
+            name: node.clone(),
+            limits: config.log.limits(),
+            provision: true,
+        },
+        bus_stop.clone(),
+        &bus_tasks,
+    )
+    .await?;
+
+    let router = Router::new(bus, config.policy.clone());
+    let names = Names::new(config.nats.prefix.clone());
+    let readiness = service::start(router, &names, stop.clone(), &tasks);
+    let draining = stop.clone();
+    let ready = move || {
+        if draining.is_cancelled() {
+            return Err("draining");
+        }
+        readiness.check()
+    };
+    let admin = Arc::new(Admin::new(Box::new(ready), metrics_handle));
+    let admin_stop = CancellationToken::new();
+    let admin_tasks = TaskTracker::new();
+    admin_tasks.spawn(http::serve(listener, admin, admin_stop.clone(), admin_tasks.clone()));
+    writeln!(std::io::stdout(), "listening admin {admin_address}")?;
+    tracing::info!(node, version = env!("CARGO_PKG_VERSION"), "router started");
+
+    shutdown::requested().await?;
+    tracing::info!("stopping");
+    stop.cancel();
+    tasks.close();
+    if tokio::time::timeout(config.drain, tasks.wait()).await.is_err() {
+        tracing::warn!("the drain time ended before all commands did");
+    }
+    admin_stop.cancel();
+    bus_stop.cancel();
+    bus_tasks.close();
+    if tokio::time::timeout(Duration::from_secs(2), bus_tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("the bus did not end in time");
+    }
+    Ok(())
+}

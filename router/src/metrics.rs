@@ -1,0 +1,70 @@
+//! The router's metrics: every name, label and help text. No label holds an id of a user or a group.
+
+use std::time::Duration;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::{
+    bus::{Appended, BusError},
+    failure::Failure,
+};
+
+const COMMANDS: &str = "herald_router_commands_total";
+const APPENDS: &str = "herald_router_log_appends_total";
+const APPEND_SECONDS: &str = "herald_router_log_append_seconds";
+const ONLINE: &str = "herald_router_users_online";
+const GROUPS: &str = "herald_router_groups";
+
+pub fn describe() {
+    describe_counter!(
+        COMMANDS,
+        "Commands answered, by verb and outcome (ok or the error code)"
+    );
+    describe_counter!(
+        APPENDS,
+        "Appends to the log, by outcome (stored, duplicate, or the error)"
+    );
+    describe_histogram!(
+        APPEND_SECONDS,
+        Unit::Seconds,
+        "Time from an append to its acknowledgement"
+    );
+    describe_gauge!(ONLINE, "Users online in the whole cluster, as this router knows it");
+    describe_gauge!(
+        GROUPS,
+        "Groups with members in the whole cluster, as this router knows it"
+    );
+}
+
+pub(crate) fn command(verb: &str, failure: Option<&Failure>) {
+    let verb = match verb {
+        "send" => "send",
+        "join" => "join",
+        "leave" => "leave",
+        "connect" => "connect",
+        _ => "unknown",
+    };
+    let outcome = failure.map_or("ok", |f| f.code.as_str());
+    counter!(COMMANDS, "verb" => verb, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn append(took: Duration, outcome: Result<&Appended, &BusError>) {
+    let outcome = match outcome {
+        Ok(appended) if appended.duplicate => "duplicate",
+        Ok(_) => "stored",
+        Err(BusError::Timeout) => "timeout",
+        Err(BusError::Unavailable(_) | BusError::NoResponders) => "unavailable",
+        Err(BusError::TooLarge) => "too_large",
+        Err(BusError::Conflict | BusError::Refused(_)) => "refused",
+    };
+    counter!(APPENDS, "outcome" => outcome).increment(1);
+    histogram!(APPEND_SECONDS).record(took.as_secs_f64());
+}
+
+pub(crate) fn directory(online: usize, groups: usize) {
+    #[allow(clippy::cast_precision_loss)] // far below 2^52
+    {
+        gauge!(ONLINE).set(online as f64);
+        gauge!(GROUPS).set(groups as f64);
+    }
+}

@@ -1,0 +1,142 @@
+//! Serves commands from the bus, as one of any number of equal routers in one queue group.
+
+use std::{sync::Arc, time::Duration};
+
+use herald_proto::subject::Names;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    bus::{BusState, Request, Requests},
+    core::Router,
+    watches,
+};
+
+/// Commands under way at once. What comes beyond waits in the subscription; each command ends by its own deadline.
+const AT_ONCE: usize = 2048;
+/// After a drain has begun, requests that were already on their way are still served for this long.
+const LINGER: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A running router's readiness: it serves only while its watches are current.
+#[derive(Clone)]
+pub struct Readiness {
+    bus: watch::Receiver<BusState>,
+    watches: [watch::Receiver<bool>; 2],
+    serving: watch::Receiver<bool>,
+}
+
+impl Readiness {
+    /// Err names what is missing.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if *self.bus.borrow() != BusState::Ready {
+            Err("no connection to NATS")
+        } else if !self.watches.iter().all(|w| *w.borrow()) {
+            Err("tables are not current")
+        } else if !*self.serving.borrow() {
+            Err("not serving")
+        } else {
+            Ok(())
+        }
+    }
+
+    fn current(&self) -> bool {
+        *self.bus.borrow() == BusState::Ready && self.watches.iter().all(|w| *w.borrow())
+    }
+
+    async fn changed(&mut self) {
+        let [groups, presence] = &mut self.watches;
+        // A sender that is gone ends with the process: nothing to wait for any more but shutdown.
+        let gone = tokio::select! {
+            r = self.bus.changed() => r.is_err(),
+            r = groups.changed() => r.is_err(),
+            r = presence.changed() => r.is_err(),
+        };
+        if gone {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Starts the watches and the service; returns at once.
+pub fn start(router: Router, names: &Names, shutdown: CancellationToken, tasks: &TaskTracker) -> Readiness {
+    let (serving, seen) = watch::channel(false);
+    let readiness = Readiness {
+        bus: router.bus.pubsub.state(),
+        watches: watches::start(&router, &shutdown, tasks),
+        serving: seen,
+    };
+    let subject = names.command("*");
+    let mut state = readiness.clone();
+    let commands = tasks.clone();
+    tasks.spawn(async move {
+        while !shutdown.is_cancelled() {
+            let wait = async {
+                while !state.current() {
+                    state.changed().await;
+                }
+            };
+            if shutdown.run_until_cancelled(wait).await.is_none() {
+                return;
+            }
+            match router.bus.pubsub.queue_subscribe(&subject, "router").await {
+                Ok(requests) => {
+                    serving.send_replace(true);
+                    info!("serving commands");
+                    serve(&router, requests, state.clone(), &shutdown, &commands).await;
+                    serving.send_replace(false);
+                }
+                Err(error) => {
+                    warn!(%error, "cannot serve commands yet");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    });
+    readiness
+}
+
+/// Until shutdown, or until the tables are no longer current.
+async fn serve(
+    router: &Router,
+    mut requests: Requests,
+    mut state: Readiness,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) {
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    loop {
+        tokio::select! {
+            request = requests.next() => match request {
+                Some(request) => spawn(router, request, &permits, tasks).await,
+                None => return,
+            },
+            () = shutdown.cancelled() => break,
+            () = state.changed() => if !state.current() { break },
+        }
+    }
+    requests.unsubscribe();
+    let rest = async {
+        while let Some(request) = requests.next().await {
+            spawn(router, request, &permits, tasks).await;
+        }
+    };
+    // Ends early where the bus says that nothing more can come.
+    let _ended_early = tokio::time::timeout(LINGER, rest).await.is_ok();
+}
+
+async fn spawn(router: &Router, request: Request, permits: &Arc<Semaphore>, tasks: &TaskTracker) {
+    let Ok(permit) = permits.clone().acquire_owned().await else {
+        return; // the semaphore is never closed
+    };
+    let router = router.clone();
+    tasks.spawn(async move {
+        let verb = request.subject.rsplit('.').next().unwrap_or_default();
+        let answer = router.handle(verb, request.payload).await;
+        if let Err(error) = request.reply.send(answer).await {
+            warn!(%error, "an answer could not be sent");
+        }
+        drop(permit);
+    });
+}

@@ -1,0 +1,114 @@
+//! Keeps the directory in line with the buckets of groups and presence.
+
+use herald_proto::{
+    cluster::{Lease, Membership},
+    subject,
+};
+use prost::Message;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use crate::{
+    bus::{Bucket, BusError, KvEvent},
+    core::Router,
+    metrics,
+};
+
+/// How long to wait before a watch that could not be made is tried again.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Starts both watches. The receivers say whether each is current.
+pub fn start(router: &Router, shutdown: &CancellationToken, tasks: &TaskTracker) -> [watch::Receiver<bool>; 2] {
+    [Bucket::Groups, Bucket::Presence].map(|bucket| {
+        let (current, seen) = watch::channel(false);
+        let router = router.clone();
+        let shutdown = shutdown.clone();
+        tasks.spawn(async move {
+            let follow = follow(&router, bucket, &current);
+            shutdown.run_until_cancelled(follow).await;
+        });
+        seen
+    })
+}
+
+async fn follow(router: &Router, bucket: Bucket, current: &watch::Sender<bool>) {
+    loop {
+        let result = follow_once(router, bucket, current).await;
+        current.send_replace(false);
+        if let Err(error) = result {
+            debug!(bucket = bucket.name(), %error, "no watch yet");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn follow_once(router: &Router, bucket: Bucket, current: &watch::Sender<bool>) -> Result<(), BusError> {
+    let mut watch = router.bus.kv.watch(bucket, "").await?;
+    // Another watch was here before: what it told may be out of date.
+    apply(router, bucket, KvEvent::Reset);
+    while let Some(event) = watch.next().await {
+        match event {
+            KvEvent::Current => {
+                current.send_replace(true);
+            }
+            KvEvent::Reset => {
+                warn!(bucket = bucket.name(), "watch begins again");
+                current.send_replace(false);
+                apply(router, bucket, KvEvent::Reset);
+            }
+            event => apply(router, bucket, event),
+        }
+    }
+    Err(BusError::Unavailable("the watch ended".into()))
+}
+
+fn apply(router: &Router, bucket: Bucket, event: KvEvent) {
+    let mut directory = router.directory.write();
+    match (bucket, event) {
+        (Bucket::Groups, KvEvent::Reset) => directory.reset_groups(),
+        (Bucket::Groups, KvEvent::Put { key, value, .. }) => match pair(&key) {
+            Some([group, user]) => directory.put_member(&group, &user, membership_start(&key, &value)),
+            None => warn!(key, "a key that is no membership"),
+        },
+        (Bucket::Groups, KvEvent::Delete { key, .. }) => match pair(&key) {
+            Some([group, user]) => directory.delete_member(&group, &user),
+            None => warn!(key, "a key that is no membership"),
+        },
+        (_, KvEvent::Reset) => directory.reset_presence(),
+        (_, KvEvent::Put { key, value, .. }) => apply_presence(&mut directory, &key, Some(&value)),
+        (_, KvEvent::Delete { key, .. }) => apply_presence(&mut directory, &key, None),
+        (_, KvEvent::Current) => {}
+    }
+    metrics::directory(directory.online_count(), directory.group_count());
+}
+
+/// From which offset on a membership counts; 0, from the beginning, where its value cannot be read.
+pub(crate) fn membership_start(key: &str, value: &[u8]) -> u64 {
+    match Membership::decode(value) {
+        Ok(membership) => membership.from_sequence,
+        Err(error) => {
+            warn!(key, %error, "an unreadable membership");
+            0
+        }
+    }
+}
+
+fn pair(key: &str) -> Option<[String; 2]> {
+    subject::split_key(key)?.try_into().ok()
+}
+
+fn apply_presence(directory: &mut crate::directory::Directory, key: &str, value: Option<&[u8]>) {
+    let parts = subject::split_key(key).unwrap_or_default();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    match (parts.as_slice(), value) {
+        (["u", user, node, incarnation], Some(_)) => directory.put_presence(user, node, incarnation),
+        (["u", user, node, incarnation], None) => directory.delete_presence(user, node, incarnation),
+        (["n", node], Some(value)) => match Lease::decode(value) {
+            Ok(lease) => directory.put_lease(node, &lease.incarnation),
+            Err(error) => warn!(key, %error, "an unreadable lease"),
+        },
+        (["n", node], None) => directory.end_lease(node),
+        _ => warn!(key, "a key that is no presence"),
+    }
+}

@@ -1,0 +1,30 @@
+//! The outsider's tools: Herald's binaries as processes, clients of its wire, and a NATS of one's own.
+//!
+//! Nothing here knows the server's code: what is tested is what a user gets.
+
+use std::time::{Duration, Instant};
+
+pub mod client;
+pub mod cluster;
+pub mod codec;
+pub mod command;
+pub mod gateway;
+pub mod http;
+pub mod monitor;
+pub mod nats;
+pub mod process;
+pub mod raw;
+pub mod token;
+pub mod upgrade;
+
+/// How long a test waits for what must happen. Generous: it decides only how late a failure is told.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `holds` does; fails the test, naming `what`, where it never does.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < end, "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

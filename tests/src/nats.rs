@@ -1,0 +1,138 @@
+//! A NATS server of one's own, with JetStream, on a free port and in a folder that goes with it.
+
+use std::{
+    env,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
+
+use crate::PATIENCE;
+
+/// `NATS_SERVER`, else the `nats-server` of the path.
+fn binary() -> PathBuf {
+    env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// Killed when dropped; its log is printed if the test is failing.
+pub struct NatsServer {
+    port: u16,
+    store: TempDir,
+    child: Option<Child>,
+}
+
+impl NatsServer {
+    pub async fn start() -> Self {
+        let mut server = Self::reserve();
+        // Somebody may take the port between our look at it and the server's.
+        while !server.try_start().await {
+            server.port = free_port();
+        }
+        server
+    }
+
+    /// A server that is not there yet: its port and folder are chosen.
+    pub fn reserve() -> Self {
+        Self {
+            port: free_port(),
+            store: TempDir::new().expect("a folder for the store"),
+            child: None,
+        }
+    }
+
+    /// Starts a reserved or stopped server, on the same port and with all that it had stored.
+    pub async fn start_again(&mut self) {
+        assert!(self.try_start().await, "nats-server does not start:\n{}", self.log());
+    }
+
+    /// False where it ended before it served anybody.
+    async fn try_start(&mut self) -> bool {
+        assert!(self.child.is_none(), "it runs already");
+        let log = self.store.path().join("log");
+        let child = Command::new(binary())
+            .args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--jetstream"])
+            .arg("--store_dir")
+            .arg(self.store.path())
+            .arg("--log")
+            .arg(log)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{} does not start: {e}", binary().display()));
+        let child = self.child.insert(child);
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if greets(self.port).await {
+                return true;
+            }
+            if child.try_wait().expect("the child's state").is_some() {
+                self.child = None;
+                return false;
+            }
+            assert!(Instant::now() < end, "nats-server does not listen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("a process id"), signal).expect("the signal is delivered");
+    }
+
+    /// kill -9; it is gone when this returns.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the child is killed");
+            child.wait().expect("the child is reaped");
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.store.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already; then there is nothing to kill.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("--- log of nats-server ---\n{}", self.log());
+        }
+    }
+}
+
+/// Whether a server speaks first, as NATS does, and has JetStream.
+async fn greets(port: u16) -> bool {
+    let greeting = async {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let mut info = vec![0; 4096];
+        let read = stream.read(&mut info).await.ok()?;
+        Some(String::from_utf8_lossy(&info[..read]).into_owned())
+    };
+    let info = timeout(Duration::from_secs(2), greeting).await;
+    info.ok()
+        .flatten()
+        .is_some_and(|info| info.starts_with("INFO ") && info.contains("\"jetstream\":true"))
+}

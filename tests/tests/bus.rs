@@ -1,0 +1,78 @@
+//! One suite over both buses: what callers rely on must hold whether a process is alone or NATS carries it all.
+
+#[path = "bus/kv.rs"]
+mod kv;
+#[path = "bus/log.rs"]
+mod log;
+#[path = "bus/outage.rs"]
+mod outage;
+#[path = "bus/pubsub.rs"]
+mod pubsub;
+#[path = "bus/watch.rs"]
+mod watch;
+#[path = "bus/world.rs"]
+mod world;
+
+/// Each promise as a test of its own, for each bus.
+macro_rules! both_buses {
+    ($($module:ident { $($promise:ident)* })*) => {
+        mod memory {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    crate::$module::$promise(crate::world::World::memory()).await;
+                })*
+            })*
+        }
+        mod nats {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    crate::$module::$promise(crate::world::World::nats().await).await;
+                })*
+            })*
+        }
+    };
+}
+
+both_buses! {
+    pubsub {
+        wildcards_reach_who_asked_for_them
+        messages_come_in_order
+        a_queue_group_shares_requests
+        plain_subscribers_see_requests_too
+        no_responder_is_told_at_once
+        a_deadline_is_kept
+        requests_under_way_come_after_unsubscribing
+        too_large_is_refused
+    }
+    log {
+        every_target_has_one_order_under_concurrency
+        live_copies_tell_what_came_before
+        a_retry_is_stored_once
+        a_target_keeps_its_newest
+        what_is_too_old_goes
+        reads_come_in_pages
+        newer_names_what_is_newer
+        ephemeral_messages_are_not_stored
+        ids_of_any_kind_are_kept_apart
+        a_dropped_subscription_is_silent
+        two_sinks_of_one_target_both_hear
+    }
+    kv {
+        what_is_put_is_read_until_it_is_deleted
+        create_and_update_compare
+        a_deleted_or_expired_key_can_be_created_again
+        of_many_creators_one_wins
+        a_refreshed_ttl_begins_anew
+    }
+    watch {
+        an_empty_bucket_is_current_at_once
+        what_stands_is_told_before_current_and_changes_after
+        a_prefix_is_whole_tokens
+        an_expiry_is_seen
+        an_emptied_bucket_resets
+        a_large_bucket_is_told_whole
+        a_slow_watcher_ends_with_the_truth
+    }
+}

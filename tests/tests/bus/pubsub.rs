@@ -1,0 +1,157 @@
+//! Requests and messages.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use herald_proto::Target;
+use herald_router::bus::{Bucket, BusError, PubSub, Requests};
+use tokio::time::timeout;
+
+use crate::world::{PATIENCE, World, text};
+
+async fn next(requests: &mut Requests) -> (String, Bytes) {
+    let request = timeout(PATIENCE, requests.next()).await;
+    let request = request
+        .expect("a message comes in time")
+        .expect("the subscription lives");
+    (request.subject, request.payload)
+}
+
+/// Answers every request with `name`; how many it was is counted.
+async fn serve(mut requests: Requests, name: String, count: Arc<AtomicUsize>) {
+    while let Some(request) = requests.next().await {
+        count.fetch_add(1, Ordering::SeqCst);
+        request
+            .reply
+            .send(text(name.clone()))
+            .await
+            .expect("the answer is sent");
+    }
+}
+
+pub(crate) async fn wildcards_reach_who_asked_for_them(world: World) {
+    let bus = &world.bus.pubsub;
+    let mut exact = bus.subscribe("t.a.b").await.expect("subscribed");
+    let mut star = bus.subscribe("t.*.b").await.expect("subscribed");
+    let mut rest = bus.subscribe("t.>").await.expect("subscribed");
+    bus.fence().await.expect("fenced");
+    for subject in ["t.x", "t.c.b", "t.a.b", "u.a.b"] {
+        bus.publish(subject, text(subject)).await.expect("published");
+    }
+    assert_eq!(next(&mut exact).await, ("t.a.b".to_owned(), text("t.a.b")));
+    for subject in ["t.c.b", "t.a.b"] {
+        assert_eq!(next(&mut star).await.0, subject);
+    }
+    for subject in ["t.x", "t.c.b", "t.a.b"] {
+        assert_eq!(next(&mut rest).await.0, subject);
+    }
+}
+
+pub(crate) async fn messages_come_in_order(world: World) {
+    let bus = &world.bus.pubsub;
+    let mut all = bus.subscribe("o.*").await.expect("subscribed");
+    bus.fence().await.expect("fenced");
+    for n in 0..500 {
+        bus.publish("o.n", text(n.to_string())).await.expect("published");
+    }
+    for n in 0..500 {
+        assert_eq!(next(&mut all).await.1, text(n.to_string()));
+    }
+}
+
+pub(crate) async fn a_queue_group_shares_requests(world: World) {
+    let bus = &world.bus.pubsub;
+    let counts: Vec<Arc<AtomicUsize>> = (0..3).map(|_| Arc::default()).collect();
+    for (n, count) in counts.iter().enumerate() {
+        let requests = bus.queue_subscribe("q.work", "workers").await.expect("subscribed");
+        tokio::spawn(serve(requests, n.to_string(), count.clone()));
+    }
+    bus.fence().await.expect("fenced");
+    for _ in 0..90 {
+        bus.request("q.work", text("?"), PATIENCE).await.expect("answered");
+    }
+    let counts: Vec<usize> = counts.iter().map(|count| count.load(Ordering::SeqCst)).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 90, "each to one member: {counts:?}");
+    assert!(counts.iter().all(|count| *count > 0), "spread over all: {counts:?}");
+}
+
+pub(crate) async fn plain_subscribers_see_requests_too(world: World) {
+    let bus = &world.bus.pubsub;
+    let mut listener = bus.subscribe("s.>").await.expect("subscribed");
+    let server = bus.queue_subscribe("s.ask", "servers").await.expect("subscribed");
+    tokio::spawn(serve(server, "answer".to_owned(), Arc::default()));
+    bus.fence().await.expect("fenced");
+    let answer = bus.request("s.ask", text("question"), PATIENCE).await;
+    assert_eq!(answer, Ok(text("answer")));
+    assert_eq!(next(&mut listener).await, ("s.ask".to_owned(), text("question")));
+}
+
+pub(crate) async fn no_responder_is_told_at_once(world: World) {
+    let bus = &world.bus.pubsub;
+    let ask = || bus.request("nobody.here", text("?"), PATIENCE);
+    let began = Instant::now();
+    assert_eq!(ask().await, Err(BusError::NoResponders));
+    let served = bus.queue_subscribe("nobody.here", "q").await.expect("subscribed");
+    drop(served);
+    until_unserved(bus.as_ref()).await;
+    assert!(began.elapsed() < PATIENCE / 2, "no deadline was waited for");
+}
+
+/// Unsubscribing takes a moment to reach the server.
+async fn until_unserved(bus: &dyn PubSub) {
+    crate::world::until("the subject is not served any more", async || {
+        let asked = bus.request("nobody.here", text("?"), Duration::from_millis(200));
+        asked.await == Err(BusError::NoResponders)
+    })
+    .await;
+}
+
+pub(crate) async fn a_deadline_is_kept(world: World) {
+    let bus = &world.bus.pubsub;
+    let mut silent = bus.queue_subscribe("silent", "q").await.expect("subscribed");
+    tokio::spawn(async move { while silent.next().await.is_some() {} });
+    bus.fence().await.expect("fenced");
+    let began = Instant::now();
+    let asked = bus.request("silent", text("?"), Duration::from_millis(300)).await;
+    assert_eq!(asked, Err(BusError::Timeout));
+    assert!(began.elapsed() >= Duration::from_millis(290));
+}
+
+pub(crate) async fn requests_under_way_come_after_unsubscribing(world: World) {
+    let bus = &world.bus.pubsub;
+    let mut requests = bus.queue_subscribe("leaving", "q").await.expect("subscribed");
+    bus.fence().await.expect("fenced");
+    for n in 0..50 {
+        bus.publish("leaving", text(n.to_string())).await.expect("published");
+    }
+    bus.fence().await.expect("fenced");
+    requests.unsubscribe();
+    for n in 0..50 {
+        assert_eq!(next(&mut requests).await.1, text(n.to_string()));
+    }
+    let end = timeout(PATIENCE, requests.next()).await;
+    assert!(end.expect("it ends").is_none());
+    let asked = bus.request("leaving", text("?"), PATIENCE).await;
+    assert_eq!(asked, Err(BusError::NoResponders));
+}
+
+pub(crate) async fn too_large_is_refused(world: World) {
+    let (bus, large) = (&world.bus, Bytes::from(vec![0; 2 << 20]));
+    let (everyone, key) = (Target::All, "key");
+    let published = bus.pubsub.publish("large", large.clone()).await;
+    assert_eq!(published, Err(BusError::TooLarge));
+    let asked = bus.pubsub.request("large", large.clone(), PATIENCE).await;
+    assert_eq!(asked, Err(BusError::TooLarge));
+    let appended = bus.log.append(&everyone, large.clone(), "large").await;
+    assert_eq!(appended, Err(BusError::TooLarge));
+    let sent = bus.log.publish_ephemeral(&everyone, large.clone()).await;
+    assert_eq!(sent, Err(BusError::TooLarge));
+    let put = bus.kv.put(Bucket::Sessions, key, large, None).await;
+    assert_eq!(put, Err(BusError::TooLarge));
+}
