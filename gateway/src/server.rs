@@ -71,13 +71,11 @@ fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: Socke
         Ok(upgraded) => upgraded,
         Err(_) => return refuse(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n"),
     };
-    // Only the response is of use: the upgrade is awaited as hyper gives it, to get at the bare socket.
-    drop(upgrade);
-    let upgrade = hyper::upgrade::on(request);
     let connections = gateway.clone();
     gateway.tasks.spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => reader::serve(connections, upgraded, opening).await,
+            // Of fastwebsockets' own connection only the socket is of use.
+            Ok(socket) => reader::serve(connections, socket.into_inner().into_inner(), opening).await,
             Err(error) => tracing::debug!(%error, "an upgrade that did not come about"),
         }
         drop(slot);

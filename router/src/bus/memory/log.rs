@@ -192,3 +192,6 @@ impl Log for MemoryLog {
         Ok(self.store.lock().newer(targets, after))
     }
 }
+
+#[cfg(test)]
+mod tests;
