@@ -75,10 +75,9 @@ fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: Socke
     gateway.tasks.spawn(async move {
         match upgrade.await {
             // Of fastwebsockets' own connection only the socket is of use.
-            Ok(socket) => reader::serve(connections, socket.into_inner().into_inner(), opening).await,
+            Ok(socket) => reader::start(&connections, socket.into_inner().into_inner(), opening, slot).await,
             Err(error) => tracing::debug!(%error, "an upgrade that did not come about"),
         }
-        drop(slot);
     });
     let (mut parts, _) = response.into_parts();
     if let Some(subprotocol) = subprotocol {

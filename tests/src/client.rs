@@ -4,7 +4,10 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -164,8 +167,10 @@ impl Client {
     }
 
     pub async fn event(&mut self) -> Event {
+        // Pings come and go meanwhile: they are no reason to wait for longer.
+        let end = Instant::now() + PATIENCE;
         loop {
-            let next = timeout(PATIENCE, self.socket.next()).await;
+            let next = timeout_at(end, self.socket.next()).await;
             match next.expect("nothing came for half a minute") {
                 Some(Ok(Message::Text(text))) => {
                     assert_eq!(self.dialect, Dialect::Json, "text in protobuf: {text}");

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{PATIENCE, http};
@@ -139,8 +139,13 @@ impl Raw {
 
     /// The next text or binary frame as JSON, past pings.
     pub async fn json(&mut self) -> Value {
+        // Pings come and go meanwhile: they are no reason to wait for longer.
+        let end = Instant::now() + PATIENCE;
         loop {
-            let frame = self.read().await.expect("a frame before the end");
+            let frame = timeout_at(end, self.read())
+                .await
+                .expect("no JSON came for half a minute");
+            let frame = frame.expect("a frame before the end");
             match frame.first & 0x0f {
                 TEXT | BINARY => return serde_json::from_slice(&frame.payload).expect("JSON"),
                 CLOSE => panic!("closed: {:?}", String::from_utf8_lossy(&frame.payload)),
@@ -151,8 +156,10 @@ impl Raw {
 
     /// The code of the close frame that must come; other frames before it are skipped.
     pub async fn closed(&mut self) -> u16 {
+        let end = Instant::now() + PATIENCE;
         loop {
-            let frame = self.read().await.expect("a close frame before the end");
+            let frame = timeout_at(end, self.read()).await.expect("no close for half a minute");
+            let frame = frame.expect("a close frame before the end");
             if frame.first & 0x0f == CLOSE {
                 let code = frame.payload.get(..2).and_then(|b| b.try_into().ok());
                 return code.map_or(1005, u16::from_be_bytes);

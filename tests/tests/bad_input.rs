@@ -99,6 +99,7 @@ async fn what_is_no_command_is_a_bad_request_and_the_connection_stays() {
         "{\"refresh\":{}}",
         "{\"refresh\":{\"token\":7}}",
     ] {
+        println!("{text:?}");
         mallory.raw(Message::text(text)).await;
         let frame = mallory.frame().await;
         assert_eq!(frame["error"]["code"], "bad_request", "{text:?}: {frame}");
@@ -183,7 +184,7 @@ async fn a_body_that_only_claims_to_be_json_breaks_no_receiver() {
 #[tokio::test]
 async fn deep_nesting_is_a_bad_request() {
     let config = Config {
-        limits: "frame = \"1MiB\"".into(),
+        limits: "frame = \"1MiB\"\noutbox = \"4MiB\"".into(),
         ..Config::default()
     };
     let mut gateway = config.start().await;
@@ -221,7 +222,7 @@ async fn deep_nesting_is_a_bad_request() {
 #[tokio::test]
 async fn deep_nesting_in_a_protobuf_body_is_a_bad_request() {
     let config = Config {
-        limits: "frame = \"1MiB\"".into(),
+        limits: "frame = \"1MiB\"\noutbox = \"4MiB\"".into(),
         ..Config::default()
     };
     let mut gateway = config.start().await;
@@ -284,7 +285,7 @@ async fn a_frame_beyond_the_limit_closes_with_1009() {
     // The announcement is enough: nobody waits for ten megabytes to refuse them.
     let announced = [header(FIN | TEXT, 0x80, 10 << 20), vec![0; 1000]].concat();
     world.closes(1009, "10 MB announced", &announced).await;
-    let endless = header(FIN | TEXT, 0x80, u64::MAX >> 1);
+    let endless = [header(FIN | TEXT, 0x80, u64::MAX >> 1), vec![0; 4]].concat();
     world.closes(1009, "8 EB announced", &endless).await;
     world
         .closes(1009, "just beyond", &masked(FIN | TEXT, &[b' '; (64 << 10) + 1]))

@@ -2,6 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
+    task::{Context, Waker},
     time::Instant,
 };
 
@@ -18,10 +19,11 @@ use super::{
     writer,
 };
 use crate::{
+    addresses::Slot,
     auth::Identity,
     dialect::{Dialect, ws},
     event::{Answer, ConnectOptions, Ending, Sent},
-    gateway::{Gateway, close_code},
+    gateway::{Gateway, OpenGuard, close_code},
     hub::membership::Change,
     metrics,
     session::{Action, Ordered, Session},
@@ -42,79 +44,93 @@ pub enum Token {
     Bad,
 }
 
-/// Serves one connection to its end.
-pub async fn serve(gateway: Arc<Gateway>, upgraded: hyper::upgrade::Upgraded, opening: Opening) {
-    // What hyper keeps around a connection is of no use any more: only the socket stays.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+/// Begins a connection: whatever is needed only once happens here, so that the task that stays is small.
+pub async fn start(
+    gateway: &Arc<Gateway>,
+    upgraded: hyper::upgrade::Upgraded,
+    opening: Opening,
+    address: Option<Slot>,
+) {
+    let Some((socket, ahead)) = bare_socket(upgraded) else {
         tracing::error!("an upgraded connection is no TCP stream");
         return;
     };
-    let (read, write) = parts.io.into_inner().into_split();
+    let (read, write) = socket.into_split();
     let limit = usize::try_from(gateway.limits.frame.as_u64()).unwrap_or(usize::MAX);
-    let receiver = Receiver::new(parts.read_buf, read, limit);
+    let receiver = Receiver::new(&ahead, read, limit);
+    drop(ahead);
     let (conn, open) = gateway.open(opening.dialect);
-    gateway
-        .tasks
-        .spawn(writer::run(conn.clone(), write, gateway.metrics.clone()));
+    let bytes_out = gateway.metrics.bytes_out.clone();
+    gateway.tasks.spawn(writer::run(conn.clone(), write, bytes_out));
     let mut reader = Reader {
         session: Session::new(gateway.command_rate()),
-        gateway,
+        gateway: gateway.clone(),
         conn,
         lanes: None,
         welcomed: false,
+        _open: open,
+        _address: address,
     };
-    reader.run(receiver, opening).await;
-    drop(open);
+    match opening.token {
+        Token::None => {}
+        Token::Bad => reader.conn.close(CloseCode::Unauthorized),
+        Token::Good(identity) => reader.connect(None, &identity, &opening.options).await,
+    }
+    gateway.tasks.spawn(reader.run(receiver));
+}
+
+/// What hyper keeps around a connection is of no use any more: only the socket stays, and what was read ahead.
+fn bare_socket(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    let socket = parts.io.into_inner();
+    // The socket remembers the task that last waited for it, hyper's, and would keep its memory: let it forget.
+    let mut nobody = Context::from_waker(Waker::noop());
+    let _readiness = (
+        socket.poll_read_ready(&mut nobody),
+        socket.poll_write_ready(&mut nobody),
+    );
+    Some((socket, parts.read_buf))
 }
 
 struct Reader {
     gateway: Arc<Gateway>,
     conn: Arc<Conn>,
     session: Session,
-    lanes: Option<Lanes>,
+    lanes: Option<Box<Lanes>>,
     welcomed: bool,
+    _open: OpenGuard,
+    _address: Option<Slot>,
 }
 
 impl Reader {
-    async fn run(&mut self, mut receiver: Receiver, opening: Opening) {
+    async fn run(mut self, mut receiver: Receiver) {
         let conn = self.conn.clone();
-        if self.open(opening).await {
-            // A task that waits for the next frame is what an idle connection costs; what it does with one is boxed.
-            tokio::select! {
-                ending = self.read(&mut receiver) => conn.outbox.close(ending),
-                () = conn.outbox.not_open() => {}
-            }
+        tokio::select! {
+            ending = self.read(&mut receiver) => conn.outbox.close(ending),
+            () = conn.outbox.not_open() => {}
         }
-        let ending = conn.outbox.ending();
-        metrics::closed(match ending {
+        Box::pin(self.end(receiver)).await;
+    }
+
+    async fn end(self, mut receiver: Receiver) {
+        let outbox = &self.conn.outbox;
+        metrics::closed(match outbox.ending() {
             Some(Ending::Code(code)) => Some(code),
             Some(Ending::Peer(_)) | None => None,
         });
-        self.gateway.disconnect(&conn, self.welcomed);
+        self.gateway.disconnect(&self.conn, self.welcomed);
         // The socket must not be closed over what the client still sends, or it could miss the reason.
         tokio::select! {
-            () = conn.outbox.ended() => {}
-            () = receiver.discard() => conn.outbox.ended().await,
+            () = outbox.ended() => {}
+            () = receiver.discard() => outbox.ended().await,
         }
-    }
-
-    /// What the upgrade request already decided. False: the end has begun.
-    async fn open(&mut self, opening: Opening) -> bool {
-        match opening.token {
-            Token::None => {}
-            Token::Bad => {
-                self.conn.close(CloseCode::Unauthorized);
-                return false;
-            }
-            Token::Good(identity) => Box::pin(self.connect(None, &identity, &opening.options)).await,
-        }
-        self.conn.outbox.is_open()
     }
 
     async fn read(&mut self, receiver: &mut Receiver) -> Ending {
         if !self.welcomed {
-            let first = tokio::time::timeout(self.gateway.limits.connect_timeout, self.first_frame(receiver));
-            match first.await {
+            let wait = self.gateway.limits.connect_timeout;
+            let first = tokio::time::timeout(wait, self.first_frame(receiver));
+            match Box::pin(first).await {
                 Ok(Ok(())) => {}
                 Ok(Err(ending)) => return ending,
                 Err(_) => return Ending::Code(CloseCode::NoConnect),
@@ -237,7 +253,9 @@ impl Reader {
         let Some(user) = self.session.user().map(str::to_owned) else {
             return; // the session orders nothing before it knows the user
         };
-        let lanes = self.lanes.get_or_insert_with(|| Lanes::new(self.gateway.tasks.clone()));
+        let lanes = self
+            .lanes
+            .get_or_insert_with(|| Box::new(Lanes::new(self.gateway.tasks.clone())));
         let job = Job {
             gateway: self.gateway.clone(),
             conn: self.conn.clone(),

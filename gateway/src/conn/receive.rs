@@ -58,9 +58,10 @@ struct Fragments {
 }
 
 impl Receiver {
-    pub fn new(ahead: Bytes, socket: OwnedReadHalf, max_message: usize) -> Self {
+    pub fn new(ahead: &[u8], socket: OwnedReadHalf, max_message: usize) -> Self {
         Self {
-            ahead,
+            // A copy: even when empty, hyper's own would keep its whole read buffer alive.
+            ahead: Bytes::copy_from_slice(ahead),
             socket,
             max_message,
             fragments: None,
@@ -99,7 +100,8 @@ impl Receiver {
 
     /// Reads and forgets until the client is gone, so that it can still receive the reason why.
     pub async fn discard(&mut self) {
-        let mut scratch = [0u8; 1024];
+        // Boxed: a connection that never comes here must not have room for it.
+        let mut scratch = vec![0u8; 1024];
         while matches!(self.socket.read(&mut scratch).await, Ok(n) if n > 0) {}
     }
 }

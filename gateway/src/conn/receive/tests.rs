@@ -30,7 +30,7 @@ async fn pair(ahead: Vec<u8>, max: usize) -> (Receiver, TcpStream) {
     let (server, _) = listener.accept().await.unwrap();
     let (read, write) = server.into_split();
     write.forget();
-    (Receiver::new(ahead.into(), read, max), client)
+    (Receiver::new(&ahead, read, max), client)
 }
 
 /// All that comes out of `bytes`, and what it ended with.
