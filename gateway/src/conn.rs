@@ -17,6 +17,8 @@ use crate::{
     event::{Answer, Ending},
 };
 
+pub mod command;
+pub mod conversation;
 pub mod lanes;
 pub mod outbox;
 pub mod reader;

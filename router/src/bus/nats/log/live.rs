@@ -8,7 +8,7 @@ use async_nats::{
 };
 use futures_util::StreamExt;
 use herald_proto::Target;
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::{Shared, time::unix_ms};
 use crate::bus::{LiveCopy, LiveSink, LiveSubscription, Result, StoredAt};
@@ -17,21 +17,17 @@ use crate::bus::{LiveCopy, LiveSink, LiveSubscription, Result, StoredAt};
 pub(super) async fn subscribe(shared: &Shared, target: &Target, sink: Arc<dyn LiveSink>) -> Result<LiveSubscription> {
     let subject = shared.names.live(target);
     let subscriber = shared.link.subscribe(subject).await?;
-    let (target, shutdown) = (target.clone(), shared.shutdown.clone());
-    let task = shared.tasks.spawn(deliver(subscriber, target, sink, shutdown));
-    // Ending the task drops the subscriber, and that unsubscribes.
+    let task = shared.tasks.spawn(deliver(subscriber, target.clone(), sink));
+    // Ending the task drops the subscriber, and that unsubscribes. At shutdown the client ends all subscriptions.
     Ok(LiveSubscription {
         _held: Box::new(AbortOnDropHandle::new(task)),
     })
 }
 
-async fn deliver(mut subscriber: Subscriber, target: Target, sink: Arc<dyn LiveSink>, shutdown: CancellationToken) {
-    let deliver = async {
-        while let Some(message) = subscriber.next().await {
-            sink.live(&target, live_copy(message));
-        }
-    };
-    shutdown.run_until_cancelled(deliver).await;
+async fn deliver(mut subscriber: Subscriber, target: Target, sink: Arc<dyn LiveSink>) {
+    while let Some(message) = subscriber.next().await {
+        sink.live(&target, live_copy(message));
+    }
 }
 
 fn live_copy(message: Message) -> LiveCopy {

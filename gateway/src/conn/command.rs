@@ -1,0 +1,117 @@
+//! One ordered command on its way through the cluster.
+
+use std::sync::Arc;
+
+use herald_proto::{
+    Target,
+    cluster::{MemberCommand, SendCommand, Sender},
+    dedup, id,
+};
+use herald_router::failure::Failure;
+
+use super::Conn;
+use crate::{
+    event::{Answer, Send, Sent},
+    gateway::Gateway,
+    hub::membership::Change,
+    metrics,
+    session::Ordered,
+};
+
+pub(super) struct Job {
+    pub gateway: Arc<Gateway>,
+    pub conn: Arc<Conn>,
+    pub user: String,
+    pub serial: u64,
+}
+
+impl Job {
+    pub async fn run(&self, command: Ordered) -> Answer {
+        let outcome = match command {
+            Ordered::Send { send, broadcast } => self.send(*send, broadcast).await,
+            Ordered::Join { group } => self.join(group).await,
+            Ordered::Leave { group } => self.leave(group).await,
+        };
+        outcome.unwrap_or_else(Answer::from)
+    }
+
+    async fn send(&self, send: Send, broadcast: bool) -> Result<Answer, Failure> {
+        metrics::command("send");
+        let origin = match &send.key {
+            Some(key) => dedup::Origin::Key { user: &self.user, key },
+            None => dedup::Origin::Command {
+                connection: &self.conn.id,
+                serial: self.serial,
+            },
+        };
+        let command = SendCommand {
+            sender: Some(Sender {
+                user: Some(self.user.clone()),
+                broadcast,
+            }),
+            to: Some(send.to.to_proto()),
+            id: id::message_id(),
+            dedup: dedup::id(origin, &send.to),
+            body: send.body.bytes,
+            content_type: send.body.content_type,
+            kind: send.kind,
+            durable: send.durable,
+            ttl: send.ttl,
+            from: None,
+        };
+        let sent = self.gateway.routers.send(&command).await?;
+        Ok(Answer::Sent(Sent {
+            id: sent.id,
+            offset: (sent.sequence > 0).then(|| format!("{}:{}", sent.log, sent.sequence)),
+            online: sent.online,
+            duplicate: sent.duplicate,
+            time: sent.time,
+        }))
+    }
+
+    async fn join(&self, group: String) -> Result<Answer, Failure> {
+        metrics::command("join");
+        id::check("group", &group)?;
+        self.gateway.hub.prepare(&group).await?;
+        let done = self.gateway.routers.join(&self.member_command(&group)).await?;
+        self.follow(&group, done.sequence, true).await?;
+        Ok(Answer::Joined { group })
+    }
+
+    async fn leave(&self, group: String) -> Result<Answer, Failure> {
+        metrics::command("leave");
+        id::check("group", &group)?;
+        let done = self.gateway.routers.leave(&self.member_command(&group)).await?;
+        if done.sequence > 0 {
+            self.follow(&group, done.sequence, false).await?;
+        }
+        Ok(Answer::Left { group })
+    }
+
+    fn member_command(&self, group: &str) -> MemberCommand {
+        let origin = dedup::Origin::Command {
+            connection: &self.conn.id,
+            serial: self.serial,
+        };
+        MemberCommand {
+            sender: Some(Sender {
+                user: Some(self.user.clone()),
+                broadcast: false,
+            }),
+            user: self.user.clone(),
+            group: group.to_owned(),
+            dedup: dedup::id(origin, &Target::group(group)),
+        }
+    }
+
+    /// What the router has answered holds on this node before the client hears of it.
+    async fn follow(&self, group: &str, sequence: u64, joined: bool) -> Result<(), Failure> {
+        let change = Change {
+            user: self.user.as_str().into(),
+            group: group.into(),
+            sequence,
+            joined,
+        };
+        Ok(self.gateway.hub.apply(&change).await?)
+    }
+}
