@@ -1,7 +1,10 @@
 //! What clients say and hear, without regard to any wire format: dialects translate to and from these.
 
 use bytes::Bytes;
-use herald_proto::{CloseCode, ErrorCode, Target};
+use herald_proto::{
+    CloseCode, ErrorCode, Target,
+    id::{self, IdError},
+};
 use herald_router::failure::Failure;
 
 /// The body of a message: JSON text, or bytes of another content type.
@@ -63,6 +66,22 @@ pub struct Send {
     pub key: Option<String>,
     pub ttl: u32,
     pub copy: bool,
+}
+
+impl Send {
+    /// The rules that hold in every dialect.
+    pub fn check(&self) -> Result<(), IdError> {
+        self.to.check()?;
+        for (name, label) in [("kind", &self.kind), ("key", &self.key)] {
+            if let Some(label) = label {
+                id::check(name, label)?;
+            }
+        }
+        if !self.body.content_type.is_empty() {
+            id::check("content_type", &self.body.content_type)?;
+        }
+        Ok(())
+    }
 }
 
 /// A frame that is no command, or one with a fault.

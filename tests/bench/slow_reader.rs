@@ -11,14 +11,14 @@ use std::{
 
 use herald_tests::{client::Client, gateway::dev_gateway, process::Node, raw::Raw, token};
 use serde_json::json;
-use tokio::time::{interval, timeout};
+use tokio::time::interval;
 
-const NEIGHBOURS: usize = 40;
+const NEIGHBOURS: usize = 20;
 /// Messages in a second, and how many in one run: together with their size more than a kernel's buffers and the
 /// outbox hold, so that the slow one is met in all its states: filling, full, thrown out.
-const RATE: u32 = 200;
-const MESSAGES: usize = 2_000;
-const BODY: usize = 4 << 10;
+const RATE: u32 = 100;
+const MESSAGES: usize = 1_000;
+const BODY: usize = 8 << 10;
 /// Runs of each kind, taken in turn; the median of their percentiles counts.
 const ROUNDS: usize = 3;
 const BAR: f64 = 2.0;
@@ -86,7 +86,8 @@ async fn run(gateway: &Node, group: &str, slow: bool) -> Duration {
         all.extend(reader.await.expect("every neighbour hears everything"));
     }
     if let Some(mut stuck) = stuck {
-        let code = timeout(Duration::from_secs(30), stuck.closed()).await;
+        // One that did not listen for seconds may have missed the close frame.
+        let code = stuck.end().await;
         println!("{group}: the slow reader was closed with {code:?}");
     }
     all.sort();

@@ -156,13 +156,17 @@ impl Raw {
 
     /// The code of the close frame that must come; other frames before it are skipped.
     pub async fn closed(&mut self) -> u16 {
+        self.end().await.expect("a close frame before the end")
+    }
+
+    /// Reads to the end: the code of the close frame, or None where the connection broke off.
+    pub async fn end(&mut self) -> Option<u16> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let frame = timeout_at(end, self.read()).await.expect("no close for half a minute");
-            let frame = frame.expect("a close frame before the end");
+            let frame = timeout_at(end, self.read()).await.expect("no end for half a minute")?;
             if frame.first & 0x0f == CLOSE {
                 let code = frame.payload.get(..2).and_then(|b| b.try_into().ok());
-                return code.map_or(1005, u16::from_be_bytes);
+                return Some(code.map_or(1005, u16::from_be_bytes));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use herald_tests::{
-    client::{Client, Dialect, Event},
+    client::{Client, Dialect},
     cluster::{Cluster, dev_router},
     eventually,
     gateway::{FREE, dev_gateway_with},
@@ -374,10 +374,7 @@ async fn a_connect_while_nats_is_away_closes_with_4005() {
         .open()
         .await
         .expect("an upgrade");
-    match alice.event().await {
-        Event::Closed(code, _) => assert_eq!(code, 4005),
-        other => panic!("{other:?}"),
-    }
+    assert_eq!(alice.closed().await, 4005);
     assert!(asked.elapsed() < 2 * ANSWER);
 }
 

@@ -12,8 +12,9 @@ const MESSAGES: u64 = 2_000;
 /// Sends until the answer is `sent`, under the same key, as long as that may be tried again. The retries it took.
 async fn send_surely(client: &mut Client, number: u64) -> usize {
     let command = json!({"send": {"to": {"user": "bob"}, "body": number, "key": format!("k{number}")}});
-    for retries in 0..100 {
-        let answer = client.command(command.clone()).await;
+    let mut answer = Value::Null;
+    for retries in 0..50 {
+        answer = client.command(command.clone()).await;
         if answer.get("sent").is_some() {
             return retries;
         }
@@ -21,7 +22,7 @@ async fn send_surely(client: &mut Client, number: u64) -> usize {
         let pause = answer["error"]["after_ms"].as_u64().unwrap_or(50);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
-    panic!("message {number} was never sent");
+    panic!("message {number} was never sent: {answer}");
 }
 
 /// Bob on the second gateway, reading from the start; all that he got once he has had number `MESSAGES`.

@@ -1,7 +1,7 @@
 //! The native JSON dialect, subprotocol `herald.v1.json`: text frames, one object each.
 
 use bytes::Bytes;
-use herald_proto::{Target, id};
+use herald_proto::Target;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
@@ -153,14 +153,8 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
 
 fn send(verb: SendVerb<'_>) -> Result<Send, String> {
     let to = verb.to.target()?;
-    to.check().map_err(|e| e.to_string())?;
     let raw = verb.body.unwrap_or(RawValue::NULL);
-    for (name, label) in [("kind", &verb.kind), ("key", &verb.key)] {
-        if let Some(label) = label {
-            id::check(name, label).map_err(|e| e.to_string())?;
-        }
-    }
-    Ok(Send {
+    let send = Send {
         to,
         body: body::from_json(raw).map_err(|e| e.to_string())?,
         kind: verb.kind,
@@ -168,7 +162,9 @@ fn send(verb: SendVerb<'_>) -> Result<Send, String> {
         key: verb.key,
         ttl: verb.ttl.unwrap_or(0),
         copy: verb.copy.unwrap_or(false),
-    })
+    };
+    send.check().map_err(|e| e.to_string())?;
+    Ok(send)
 }
 
 // --- out ---

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use herald_proto::{
     Target,
     client::{self as pb, server_frame::Frame},
-    id,
 };
 use prost::Message as _;
 
@@ -57,22 +56,13 @@ fn command(frame: pb::ClientFrame) -> Result<Command, String> {
 
 fn send(verb: pb::Send) -> Result<Send, String> {
     let to = target(verb.to.unwrap_or_default())?;
-    to.check().map_err(|e| e.to_string())?;
-    for (name, label) in [("kind", &verb.kind), ("key", &verb.key)] {
-        if let Some(label) = label {
-            id::check(name, label).map_err(|e| e.to_string())?;
-        }
-    }
-    if !verb.content_type.is_empty() {
-        id::check("content_type", &verb.content_type).map_err(|e| e.to_string())?;
-    }
     // An empty body of the default type is the JSON dialect's missing body.
     let bytes = if verb.body.is_empty() && verb.content_type.is_empty() {
         Bytes::from_static(b"null")
     } else {
         verb.body
     };
-    Ok(Send {
+    let send = Send {
         to,
         body: body::from_bytes(bytes, verb.content_type).map_err(|e| e.to_string())?,
         kind: verb.kind,
@@ -80,7 +70,9 @@ fn send(verb: pb::Send) -> Result<Send, String> {
         key: verb.key,
         ttl: verb.ttl.unwrap_or(0),
         copy: verb.copy.unwrap_or(false),
-    })
+    };
+    send.check().map_err(|e| e.to_string())?;
+    Ok(send)
 }
 
 fn target(to: pb::Target) -> Result<Target, &'static str> {

@@ -112,7 +112,7 @@ mod tests {
         fn nothing_is_skipped(count in 2u64..40, seed in prop::collection::vec((0u64..40, any::<bool>()), 0..120)) {
             // The target's messages have every third sequence of the log.
             let log: Vec<u64> = (1..=count).map(|i| i * 3).collect();
-            let previous = |s: u64| if s > 3 { s - 3 } else { 0 };
+            let previous = |s: u64| s.saturating_sub(3);
             let mut s = Sequencer::default();
             let mut out = Vec::new();
             let mut copies: Vec<(u64, bool)> = seed.iter().map(|&(i, lag)| (log[usize::try_from(i % count).unwrap()], lag)).collect();
