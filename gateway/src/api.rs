@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use crate::{auth::source, config::ApiKeySettings, gateway::Gateway};
+use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, origin};
 
 mod messages;
 
@@ -86,6 +86,9 @@ impl Api {
 
 impl http::Handler for Api {
     async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
+        if self.gateway.dev && !origin::host_is_loopback(request.headers()) {
+            return error(&Failure::forbidden("--dev serves loopback hosts only"));
+        }
         if let Some(answer) = self.admin.answer(request.method(), request.uri().path()) {
             return answer;
         }

@@ -37,6 +37,10 @@ const LINGER: Duration = Duration::from_secs(5);
 /// A connect waits at most this long until routers can know that the user is online. It is not refused for this.
 const ANNOUNCE: Duration = Duration::from_secs(1);
 
+/// How long a connect waits for a cluster that cannot be reached.
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(500);
+
 pub struct Gateway {
     pub node: String,
     pub dev: bool,
@@ -132,7 +136,7 @@ impl Gateway {
         });
         self.set_expiry(conn, identity);
         conn.outbox.hold();
-        let groups = match self.enter(conn, &user, identity).await {
+        let groups = match self.enter_patiently(conn, &user, identity).await {
             Ok(groups) => groups,
             Err(failure) => {
                 conn.outbox.release(None);
@@ -159,6 +163,26 @@ impl Gateway {
         self.metrics.connected(conn.dialect);
         self.keeper.watch(conn);
         Ok(())
+    }
+
+    /// A cluster that fails over just now is waited for: refusing would only bring the client back at once.
+    async fn enter_patiently(
+        &self,
+        conn: &Arc<Conn>,
+        user: &Arc<str>,
+        identity: &Identity,
+    ) -> Result<Vec<String>, Failure> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let failure = match self.enter(conn, user, identity).await {
+                Err(failure) if failure.code.retry() => failure,
+                outcome => return outcome,
+            };
+            if tokio::time::Instant::now() + RETRY > deadline || !conn.outbox.is_open() {
+                return Err(failure);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     /// Subscribed first, asked then: the router's answer proves that the server knows of the subscriptions.

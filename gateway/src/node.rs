@@ -72,7 +72,13 @@ pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
     );
 
     shutdown::requested().await?;
-    drain(&gateway, &config, &stop).await;
+    tokio::select! {
+        () = drain(&gateway, &config, &stop) => {}
+        again = shutdown::requested() => {
+            again?;
+            warn!("asked to stop a second time: stopping at once");
+        }
+    }
     background.cancel();
     tasks.close();
     if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {

@@ -49,6 +49,12 @@ impl Origins {
     }
 }
 
+/// What `--dev` demands: a page elsewhere may have its own name resolve to this machine.
+pub fn host_is_loopback(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.is_some_and(is_loopback)
+}
+
 /// Whether `host[:port]` names this machine's loopback.
 pub fn is_loopback(authority: &str) -> bool {
     let host = match authority.rsplit_once(':') {

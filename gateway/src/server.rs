@@ -19,8 +19,7 @@ pub struct Public(pub Arc<Gateway>);
 
 impl http::Handler for Public {
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        if self.0.dev && !host_is_loopback(&request) {
-            // A page elsewhere may have its own name resolve to this machine.
+        if self.0.dev && !origin::host_is_loopback(request.headers()) {
             return refuse(StatusCode::FORBIDDEN, "host", "--dev serves loopback hosts only\n");
         }
         match request.uri().path() {
@@ -28,11 +27,6 @@ impl http::Handler for Public {
             _ => http::text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
-}
-
-fn host_is_loopback(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    host.is_some_and(origin::is_loopback)
 }
 
 fn refuse(status: StatusCode, reason: &'static str, text: &'static str) -> Response<Body> {

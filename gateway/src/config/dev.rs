@@ -1,6 +1,6 @@
 //! `--dev`: a development key, rules that allow everything, and nothing beyond this machine.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use herald_router::{
     config::{Faults, Secret},
@@ -21,6 +21,10 @@ pub(super) fn apply(config: &mut GatewayConfig) {
     config.dev = true;
     if config.public.listen == PublicSettings::default().listen {
         config.public.listen = vec![SocketAddr::from(([127, 0, 0, 1], 8002))];
+    }
+    if config.drain == GatewayConfig::default().drain {
+        // Whoever stops a gateway under development is waiting for it.
+        config.drain = Duration::from_secs(1);
     }
     config.nats.prefix = DEV_PREFIX.to_owned();
     config.router = Policy::open();

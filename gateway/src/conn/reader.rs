@@ -3,6 +3,7 @@
 use std::{
     sync::{Arc, atomic::AtomicU64},
     task::{Context, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -23,6 +24,9 @@ use crate::{
     gateway::{Gateway, OpenGuard},
     metrics,
 };
+
+/// After the close frame, the client gets this long to hang up by itself.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What was found out before the upgrade.
 pub struct Opening {
@@ -111,8 +115,12 @@ impl Reader {
         });
         gateway.disconnect(conn, self.conversation.is_welcomed());
         // The socket must not be closed over what the client still sends, or it could miss the reason.
+        let said = async {
+            outbox.ended().await;
+            tokio::time::sleep(LINGER).await;
+        };
         tokio::select! {
-            () = outbox.ended() => {}
+            () = said => {}
             () = self.receiver.discard() => outbox.ended().await,
         }
     }

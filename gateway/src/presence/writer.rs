@@ -181,8 +181,19 @@ impl NodeLease {
             .bus
             .kv
             .update(Bucket::Presence, &key, value, self.revision, ttl);
-        self.revision = update.await?;
+        self.revision = match update.await {
+            // An earlier refresh may have been stored although it seemed to fail.
+            Err(BusError::Conflict) => self.standing(presence, &key).await?,
+            outcome => outcome?,
+        };
         Ok(())
+    }
+
+    /// The revision of this incarnation's lease, if it is the one that stands.
+    async fn standing(&self, presence: &Presence, key: &str) -> Result<u64, BusError> {
+        let entry = presence.bus.kv.get_latest(Bucket::Presence, key).await?;
+        let own = entry.filter(|entry| entry.value == self.value());
+        own.map(|entry| entry.revision).ok_or(BusError::Conflict)
     }
 
     fn value(&self) -> Bytes {
