@@ -24,8 +24,15 @@ struct Limits {
 }
 
 struct Usage {
-    connections: u32,
+    /// WebSocket connections, and connections that (still) speak HTTP.
+    connections: [u32; 2],
     connects: Rate,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    WebSocket,
+    Http,
 }
 
 /// Why an address may not connect now.
@@ -39,6 +46,7 @@ pub enum Refusal {
 pub struct Slot {
     table: Arc<DashMap<IpAddr, Usage>>,
     address: IpAddr,
+    kind: Kind,
 }
 
 impl Addresses {
@@ -53,23 +61,36 @@ impl Addresses {
         }
     }
 
-    /// None inside `Ok`: addresses are not counted here.
+    /// A WebSocket connection. None inside `Ok`: addresses are not counted here.
     pub fn connect(&self, address: IpAddr) -> Result<Option<Slot>, Refusal> {
+        self.take(address, Kind::WebSocket)
+    }
+
+    /// A connection that may ask for anything; as many as WebSocket connections are allowed, whose number is apart.
+    pub fn open_http(&self, address: IpAddr) -> Result<Option<Slot>, Refusal> {
+        self.take(address, Kind::Http)
+    }
+
+    fn take(&self, address: IpAddr, kind: Kind) -> Result<Option<Slot>, Refusal> {
         let Some(limits) = &self.limits else {
             return Ok(None);
         };
         let mut usage = self.table.entry(address).or_insert_with(|| Usage {
-            connections: 0,
+            connections: [0; 2],
             connects: limits.connects.clone(),
         });
-        usage.connects.take(Instant::now()).map_err(|_| Refusal::TooOften)?;
-        if usage.connections >= limits.connections {
+        if let Kind::WebSocket = kind {
+            usage.connects.take(Instant::now()).map_err(|_| Refusal::TooOften)?;
+        }
+        let count = &mut usage.connections[kind as usize];
+        if *count >= limits.connections {
             return Err(Refusal::TooManyConnections);
         }
-        usage.connections += 1;
+        *count += 1;
         Ok(Some(Slot {
             table: self.table.clone(),
             address,
+            kind,
         }))
     }
 
@@ -80,7 +101,7 @@ impl Addresses {
             every.tick().await;
             let now = Instant::now();
             self.table
-                .retain(|_, usage| usage.connections > 0 || !usage.connects.is_fresh(now));
+                .retain(|_, usage| usage.connections != [0; 2] || !usage.connects.is_fresh(now));
         }
     }
 }
@@ -88,7 +109,8 @@ impl Addresses {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(mut usage) = self.table.get_mut(&self.address) {
-            usage.connections = usage.connections.saturating_sub(1);
+            let count = &mut usage.connections[self.kind as usize];
+            *count = count.saturating_sub(1);
         }
     }
 }

@@ -9,7 +9,11 @@ use herald_router::{
     http::{self, Body},
 };
 use http_body_util::{BodyExt, Limited};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body as _, Incoming},
+    header,
+};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
@@ -70,14 +74,18 @@ impl Api {
 
     async fn body(&self, request: Request<Incoming>) -> Result<bytes::Bytes, Failure> {
         let limit = usize::try_from(self.gateway.limits.http_body.as_u64()).unwrap_or(usize::MAX);
+        let too_large = || {
+            let most = self.gateway.limits.http_body;
+            Failure::new(ErrorCode::TooLarge, format!("the body is larger than {most}"))
+        };
+        if request.body().size_hint().lower() > limit as u64 {
+            return Err(too_large());
+        }
         let body = Limited::new(request.into_body(), limit).collect();
         let body = tokio::time::timeout(http::BODY_DEADLINE, body).await;
         match body {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Failure::new(
-                ErrorCode::TooLarge,
-                format!("the body is larger than {}", self.gateway.limits.http_body),
-            )),
+            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
             Ok(Err(_)) => Err(Failure::bad_request("the body broke off")),
             Err(_) => Err(Failure::bad_request("the body did not come in time")),
         }
@@ -85,8 +93,14 @@ impl Api {
 }
 
 impl http::Handler for Api {
+    type Admission = ();
+
+    fn admit(&self, _peer: SocketAddr) -> Option<()> {
+        Some(())
+    }
+
     async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
-        if self.gateway.dev && !origin::host_is_loopback(request.headers()) {
+        if self.gateway.dev && !origin::host_is_loopback(&request) {
             return error(&Failure::forbidden("--dev serves loopback hosts only"));
         }
         if let Some(answer) = self.admin.answer(request.method(), request.uri().path()) {

@@ -16,7 +16,7 @@ pub mod source;
 use keys::Key;
 
 /// Longest token that is looked at.
-const MAX_TOKEN_BYTES: usize = 4096;
+pub const MAX_TOKEN_BYTES: usize = 4096;
 
 /// Everything about a verified token that the rest of the gateway needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum AuthError {
     Expired,
     #[error("no valid user id")]
     NoUser,
+    #[error("a group whose id is not valid")]
+    BadGroup,
 }
 
 pub struct Auth {
@@ -129,6 +131,10 @@ impl Auth {
         let claims = data.claims;
         let user = claims.sub.or(claims.account).ok_or(AuthError::NoUser)?;
         id::check("user", &user).map_err(|_| AuthError::NoUser)?;
+        let groups_fit = claims.groups.iter().all(|group| id::check("group", group).is_ok());
+        if !groups_fit {
+            return Err(AuthError::BadGroup);
+        }
         Ok(Identity {
             user,
             groups: claims.groups,

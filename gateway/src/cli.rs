@@ -118,13 +118,10 @@ pub enum TokenError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Id(#[from] herald_proto::id::IdError),
-    #[error(transparent)]
     Mint(#[from] mint::MintError),
 }
 
 pub fn token(args: TokenArgs) -> Result<String, TokenError> {
-    herald_proto::id::check("user", &args.user)?;
     let settings = match &args.config {
         Some(path) => auth_settings(path)?,
         None => {

@@ -187,19 +187,20 @@ impl GatewayConfig {
 
     /// Names everything that is wrong. Key files are read too: nothing may be found wrong only after binding.
     pub fn check(&self, faults: &mut Faults) {
+        if faults.nothing_to_check() {
+            return;
+        }
         check_node(self.node.as_deref(), faults);
         self.nats.check(faults);
         self.log.check(faults);
         self.limits.check(faults);
         self.admin.check(faults);
-        if self.public.listen.is_empty() {
-            faults.add("public.listen", "at least one address is needed");
-        }
+        self.check_addresses(faults);
         Origins::check(&self.public.origins, faults);
         if self.dev {
             dev::check(self, faults);
         } else {
-            if self.auth.keys.is_empty() {
+            if self.auth.keys.is_empty() && !faults.has("auth") {
                 faults.add(
                     "auth.keys",
                     "at least one key is needed to verify tokens (or run with --dev)",
@@ -208,6 +209,23 @@ impl GatewayConfig {
             dev::refuse_development_keys(self, faults);
         }
         Auth::check(&self.auth, faults);
+    }
+
+    fn check_addresses(&self, faults: &mut Faults) {
+        let public = &self.public.listen;
+        if public.is_empty() && !faults.has("public.listen") {
+            faults.add("public.listen", "at least one address is needed");
+        }
+        // Port 0 is a free one each time.
+        let twice = |address: &SocketAddr, others: &[SocketAddr]| address.port() != 0 && others.contains(address);
+        for (i, address) in public.iter().enumerate() {
+            if twice(address, &public[..i]) {
+                faults.add("public.listen", format!("{address} stands twice"));
+            }
+        }
+        if twice(&self.admin.listen, public) {
+            faults.add("admin.listen", "is a public address too");
+        }
     }
 
     /// What `--dev` changes.

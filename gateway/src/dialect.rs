@@ -8,6 +8,7 @@ use crate::event::{Answer, BadFrame, Inbound, Push};
 
 pub mod body;
 mod json;
+pub mod object;
 mod proto;
 pub mod ws;
 

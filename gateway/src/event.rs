@@ -39,6 +39,8 @@ pub enum Command {
         token: String,
     },
     Ping,
+    /// A command with a value that cannot be, and why.
+    Faulty(String),
     /// A command of the protocol that this version does not serve yet.
     Unserved(&'static str),
 }

@@ -12,6 +12,7 @@ use herald_proto::{
     CloseCode, ErrorCode,
     cluster::ConnectCommand,
     id,
+    offset::Cursor,
     subject::{Names, escape},
 };
 use herald_router::{bus::Bus, config::Faults, failure::Failure};
@@ -246,6 +247,11 @@ fn check_options(options: &ConnectOptions) -> Result<(), Failure> {
     match options.since.as_deref() {
         None | Some("start") => {}
         Some(_) => return Err(Failure::bad_request("since must be \"start\"")),
+    }
+    if let Some(cursor) = &options.cursor
+        && cursor.parse::<Cursor>().is_err()
+    {
+        return Err(Failure::bad_request("malformed cursor"));
     }
     if options.cursor.is_some() && options.since.is_some() {
         return Err(Failure::bad_request("cursor and since exclude each other"));

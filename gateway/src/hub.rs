@@ -18,6 +18,7 @@ use tracing::warn;
 
 use crate::{conn::Conn, metrics::Metrics};
 
+mod anew;
 mod fanout;
 mod idle;
 pub mod membership;
@@ -58,7 +59,11 @@ impl Hub {
 
     /// The work that goes on beside the connections; ends when dropped.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(self.clone().drop_idle(), membership::run(self.clone()));
+        tokio::join!(
+            self.clone().drop_idle(),
+            self.clone().follow_log(),
+            membership::run(self.clone())
+        );
     }
 
     /// The target's topic, subscribed. True where the subscription was made just now.

@@ -1,7 +1,7 @@
 //! Which browser pages may connect: the `Origin` rule.
 
 use herald_router::config::Faults;
-use hyper::{HeaderMap, header};
+use hyper::{HeaderMap, Request, header};
 
 /// The allow-list of one path.
 pub struct Origins {
@@ -32,12 +32,11 @@ impl Origins {
 
     /// A missing header passes: only browsers send it, and they always do. What cannot be read does not.
     pub fn allows(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(header::ORIGIN) else {
-            return true;
-        };
-        let Ok(origin) = origin.to_str() else {
-            return false;
-        };
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        origins.all(|origin| origin.to_str().is_ok_and(|origin| self.allows_one(origin, headers)))
+    }
+
+    fn allows_one(&self, origin: &str, headers: &HeaderMap) -> bool {
         let origin = origin.to_ascii_lowercase();
         let Some((_, authority)) = origin.split_once("://") else {
             return false; // "null" is anybody's page
@@ -50,9 +49,10 @@ impl Origins {
 }
 
 /// What `--dev` demands: a page elsewhere may have its own name resolve to this machine.
-pub fn host_is_loopback(headers: &HeaderMap) -> bool {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    host.is_some_and(is_loopback)
+pub fn host_is_loopback<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter().peekable();
+    let named = request.uri().authority().is_none_or(|host| is_loopback(host.as_str()));
+    named && hosts.peek().is_some() && hosts.all(|host| host.to_str().is_ok_and(is_loopback))
 }
 
 /// Whether `host[:port]` names this machine's loopback.

@@ -2,11 +2,12 @@
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use herald_router::http::{self, Body};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, header};
+use hyper::{Method, Request, Response, StatusCode, Version, body::Incoming, header};
 
 use crate::{
-    addresses::Refusal,
+    addresses::{Refusal, Slot},
     auth::source,
     conn::reader::{self, Opening, Token},
     dialect::Dialect,
@@ -18,8 +19,15 @@ use crate::{
 pub struct Public(pub Arc<Gateway>);
 
 impl http::Handler for Public {
+    type Admission = Option<Slot>;
+
+    /// A connection that never asks for anything counts too, beside those that were upgraded.
+    fn admit(&self, peer: SocketAddr) -> Option<Self::Admission> {
+        self.0.addresses.open_http(peer.ip()).ok()
+    }
+
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        if self.0.dev && !origin::host_is_loopback(request.headers()) {
+        if self.0.dev && !origin::host_is_loopback(&request) {
             return refuse(StatusCode::FORBIDDEN, "host", "--dev serves loopback hosts only\n");
         }
         match request.uri().path() {
@@ -48,6 +56,9 @@ fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: Socke
             .headers_mut()
             .insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
         return response;
+    }
+    if !is_handshake(&request) {
+        return refuse(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n");
     }
     if !gateway.origins.allows(request.headers()) {
         return refuse(StatusCode::FORBIDDEN, "origin", "this origin is not allowed\n");
@@ -79,6 +90,13 @@ fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: Socke
         parts.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
     Response::from_parts(parts, Body::default())
+}
+
+/// RFC 6455, 4.2.1: HTTP/1.1 or later, version 13, a key of 16 bytes in base64.
+fn is_handshake(request: &Request<Incoming>) -> bool {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    let key = key.and_then(|key| STANDARD.decode(key.as_bytes()).ok());
+    request.version() >= Version::HTTP_11 && key.is_some_and(|key| key.len() == 16)
 }
 
 fn too_many(refusal: Refusal) -> Response<Body> {

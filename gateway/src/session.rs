@@ -147,6 +147,7 @@ impl Session {
             Command::Connect(_) => return bad_request(id, "connected already"),
             Command::Ping => return Action::Answer(id, Answer::Pong),
             Command::Refresh { token } => return Action::Refresh { id, token },
+            Command::Faulty(why) => return bad_request(id, &why),
             Command::Unserved(verb) => {
                 let message = format!("this version does not serve {verb} yet");
                 return Action::Answer(id, error(ErrorCode::Unsupported, &message));

@@ -44,7 +44,7 @@ impl fmt::Display for Offset {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("malformed offset")]
+#[error("malformed offset or cursor")]
 pub struct OffsetError;
 
 impl FromStr for LogId {
@@ -68,13 +68,39 @@ impl FromStr for Offset {
 
     fn from_str(text: &str) -> Result<Self, OffsetError> {
         let (log, sequence) = text.split_once(':').ok_or(OffsetError)?;
-        if !sequence.bytes().all(|b| b.is_ascii_digit()) {
+        if sequence.is_empty() || !sequence.bytes().all(|b| b.is_ascii_digit()) {
             return Err(OffsetError);
         }
         Ok(Self {
             log: log.parse()?,
             sequence: sequence.parse().map_err(|_| OffsetError)?,
         })
+    }
+}
+
+/// "All that was stored up to here has been given to you": `<epoch>@<shard>:<sequence>`. Opaque to clients, and of
+/// another form than an offset, so that neither passes for the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    pub log: LogId,
+    pub sequence: u64,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.log.as_str().replacen('.', "@", 1), self.sequence)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = OffsetError;
+
+    fn from_str(text: &str) -> Result<Self, OffsetError> {
+        if text.contains('.') {
+            return Err(OffsetError);
+        }
+        let Offset { log, sequence } = text.replacen('@', ".", 1).parse()?;
+        Ok(Self { log, sequence })
     }
 }
 
@@ -86,6 +112,17 @@ mod tests {
     fn offsets_parse_back() {
         let offset = LogId::new(1_790_000_000_123_456_789, 1, 0).at(58);
         assert_eq!(offset.to_string().parse(), Ok(offset));
+    }
+
+    #[test]
+    fn cursors_are_no_offsets() {
+        let cursor: Cursor = "5f3a@0:41".parse().unwrap();
+        assert_eq!(cursor.to_string(), "5f3a@0:41");
+        assert_eq!(cursor.log.as_str(), "5f3a.0");
+        for bad in ["5f3a.0:41", "5f3a@0", "@0:1", "x@0:1", "5f3a@0:-1", "5f3a@0@0:1"] {
+            assert_eq!(bad.parse::<Cursor>(), Err(OffsetError), "{bad}");
+        }
+        assert!("5f3a@0:41".parse::<Offset>().is_err());
     }
 
     #[test]

@@ -44,6 +44,12 @@ impl Admin {
 }
 
 impl http::Handler for Admin {
+    type Admission = ();
+
+    fn admit(&self, _peer: SocketAddr) -> Option<()> {
+        Some(())
+    }
+
     async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
         self.answer(request.method(), request.uri().path())
             .unwrap_or_else(|| http::text(StatusCode::NOT_FOUND, "not found\n"))

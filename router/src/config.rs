@@ -153,7 +153,10 @@ impl RouterConfig {
     }
 
     pub fn check(&self, faults: &mut Faults) {
-        if self.nats.urls.is_empty() {
+        if faults.nothing_to_check() {
+            return;
+        }
+        if self.nats.urls.is_empty() && !faults.has("nats.urls") {
             faults.add("nats.urls", "a router needs at least one NATS URL");
         }
         check_node(self.node.as_deref(), faults);
@@ -173,7 +176,8 @@ pub fn check_node(node: Option<&str>, faults: &mut Faults) {
 impl NatsSettings {
     pub fn check(&self, faults: &mut Faults) {
         for (i, url) in self.urls.iter().enumerate() {
-            if url.0.parse::<async_nats::ServerAddr>().is_err() {
+            let address = url.0.parse::<async_nats::ServerAddr>();
+            if !address.is_ok_and(|address| !address.host().is_empty()) {
                 faults.add(format!("nats.urls[{i}]"), "not a NATS URL");
             }
         }

@@ -25,6 +25,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers one request that came from a peer address.
 pub trait Handler: Send + Sync + 'static {
+    /// Held while a connection speaks HTTP.
+    type Admission: Send + 'static;
+
+    /// None: too many connections of this peer; it is dropped without a word.
+    fn admit(&self, peer: SocketAddr) -> Option<Self::Admission>;
+
     fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
 }
 
@@ -53,7 +59,11 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: Can
                     debug!(%error, "a connection that is gone already");
                     continue;
                 }
-                tasks.spawn(connection(stream, peer, handler.clone(), stop.clone()));
+                let Some(admission) = handler.admit(peer) else {
+                    debug!(%peer, "too many HTTP connections");
+                    continue;
+                };
+                tasks.spawn(connection(stream, peer, handler.clone(), stop.clone(), admission));
             }
             Err(error) => {
                 warn!(%error, "cannot accept connections");
@@ -63,7 +73,13 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: Can
     }
 }
 
-async fn connection<H: Handler>(stream: TcpStream, peer: SocketAddr, handler: Arc<H>, stop: CancellationToken) {
+async fn connection<H: Handler>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    handler: Arc<H>,
+    stop: CancellationToken,
+    _admission: H::Admission,
+) {
     let service = service_fn(move |request| {
         let handler = handler.clone();
         async move { Ok::<_, Infallible>(handler.handle(request, peer).await) }

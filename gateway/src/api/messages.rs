@@ -11,14 +11,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ErrorBody;
-use crate::{dialect::body, event::Body, gateway::Gateway};
+use crate::{
+    dialect::{body, object::Object},
+    event::Body,
+    gateway::Gateway,
+};
 
 /// Targets of one call that are sent to at once.
 const AT_ONCE: usize = 64;
 
 #[derive(Deserialize)]
 struct Call<'a> {
-    to: To,
+    to: Object<To>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
     kind: Option<String>,
@@ -82,19 +86,19 @@ impl To {
 }
 
 pub(super) async fn post(gateway: &Gateway, api_key: &str, payload: &[u8]) -> Result<Results, Failure> {
-    let call: Call<'_> = serde_json::from_slice(payload).map_err(|e| Failure::bad_request(e.to_string()))?;
+    let Object(call): Object<Call<'_>> =
+        serde_json::from_slice(payload).map_err(|e| Failure::bad_request(e.to_string()))?;
     for (name, label) in [("kind", &call.kind), ("key", &call.key), ("from", &call.from)] {
         if let Some(label) = label {
             id::check(name, label)?;
         }
     }
-    let targets = call.to.targets()?;
+    let targets = call.to.0.targets()?;
     let raw = call.body.unwrap_or(RawValue::NULL);
     let body = body::from_json(raw).map_err(|e| Failure::bad_request(e.to_string()))?;
     let message = Message {
         api_key,
-        // Without a key of its own, a call is recognised only in this gateway's own retry.
-        key: call.key.unwrap_or_else(id::message_id),
+        key: call.key,
         body,
         kind: call.kind,
         durable: call.durable.unwrap_or(true),
@@ -111,7 +115,7 @@ pub(super) async fn post(gateway: &Gateway, api_key: &str, payload: &[u8]) -> Re
 
 struct Message<'a> {
     api_key: &'a str,
-    key: String,
+    key: Option<String>,
     body: Body,
     kind: Option<String>,
     durable: bool,
@@ -129,20 +133,23 @@ impl Message<'_> {
 
     async fn try_send(&self, gateway: &Gateway, target: Target) -> Result<Sent, Failure> {
         target.check()?;
+        let id = id::message_id();
         let origin = dedup::Origin::Api {
             name: self.api_key,
-            key: &self.key,
+            // Without a key, only this gateway's own retry is to be recognised.
+            key: self.key.as_deref().unwrap_or(&id),
         };
+        let dedup = dedup::id(origin, &target);
         let command = SendCommand {
             sender: Some(Sender::default()),
             to: Some(target.to_proto()),
-            id: id::message_id(),
+            id,
             body: self.body.bytes.clone(),
             content_type: self.body.content_type.clone(),
             kind: self.kind.clone(),
             durable: self.durable,
             ttl: self.ttl,
-            dedup: dedup::id(origin, &target),
+            dedup,
             from: self.from.clone(),
         };
         let sent = gateway.routers.send(&command).await?;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use herald_proto::id::{self, IdError};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
 
-use super::unix_now;
+use super::{MAX_TOKEN_BYTES, unix_now};
 use crate::config::AuthSettings;
 
 /// What the new token says.
@@ -23,6 +24,12 @@ pub enum MintError {
     NoSecret,
     #[error("{0}: {1}")]
     Unreadable(std::path::PathBuf, std::io::Error),
+    #[error("the token would be {0} bytes long, of {MAX_TOKEN_BYTES} that are allowed")]
+    TooLong(usize),
+    #[error("the time to live must be at least 1s")]
+    NoTime,
+    #[error(transparent)]
+    Id(#[from] IdError),
     #[error("cannot sign: {0}")]
     Signing(#[from] jsonwebtoken::errors::Error),
 }
@@ -44,6 +51,13 @@ struct Claims<'a> {
 
 /// Signs with the first secret of `settings`.
 pub fn mint(settings: &AuthSettings, request: &Request) -> Result<String, MintError> {
+    id::check("user", &request.user)?;
+    for group in &request.groups {
+        id::check("group", group)?;
+    }
+    if request.ttl.as_secs() == 0 {
+        return Err(MintError::NoTime);
+    }
     let (key, secret) = first_secret(settings)?;
     let mut header = Header::new(match key.algorithm.as_deref() {
         Some("HS384") => Algorithm::HS384,

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     body::{self, InJson},
+    object::Object,
     ws::Builder,
 };
 use crate::event::{Answer, BadFrame, Command, Connect, ConnectOptions, Inbound, Message, Push, Send};
@@ -16,18 +17,18 @@ use crate::event::{Answer, BadFrame, Command, Connect, ConnectOptions, Inbound, 
 #[derive(Deserialize)]
 struct Frame<'a> {
     id: Option<u32>,
-    connect: Option<ConnectVerb>,
+    connect: Option<Object<ConnectVerb>>,
     #[serde(borrow)]
-    send: Option<SendVerb<'a>>,
-    join: Option<GroupVerb>,
-    leave: Option<GroupVerb>,
-    refresh: Option<RefreshVerb>,
-    ping: Option<Empty>,
-    presence: Option<Empty>,
-    watch: Option<Empty>,
-    unwatch: Option<Empty>,
-    history: Option<Empty>,
-    call: Option<Empty>,
+    send: Option<Object<SendVerb<'a>>>,
+    join: Option<Object<GroupVerb>>,
+    leave: Option<Object<GroupVerb>>,
+    refresh: Option<Object<RefreshVerb>>,
+    ping: Option<Object<Empty>>,
+    presence: Option<Object<Empty>>,
+    watch: Option<Object<Empty>>,
+    unwatch: Option<Object<Empty>>,
+    history: Option<Object<Empty>>,
+    call: Option<Object<Empty>>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +44,7 @@ struct ConnectVerb {
 
 #[derive(Deserialize)]
 struct SendVerb<'a> {
-    to: To,
+    to: Object<To>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
     kind: Option<String>,
@@ -83,7 +84,7 @@ impl To {
 }
 
 pub(super) fn decode(payload: &[u8]) -> Result<Inbound, BadFrame> {
-    let frame: Frame<'_> =
+    let Object(frame): Object<Frame<'_>> =
         serde_json::from_slice(payload).map_err(|e| BadFrame::new(id_of(payload), shorten(&e.to_string())))?;
     let id = frame.id;
     if id == Some(0) {
@@ -100,7 +101,7 @@ fn id_of(payload: &[u8]) -> Option<u32> {
     struct Id {
         id: u32,
     }
-    let id = serde_json::from_slice::<Id>(payload).ok()?.id;
+    let Object(Id { id }) = serde_json::from_slice(payload).ok()?;
     (id > 0).then_some(id)
 }
 
@@ -111,7 +112,7 @@ fn shorten(message: &str) -> String {
 
 fn command(frame: Frame<'_>) -> Result<Command, String> {
     let mut verbs = Vec::with_capacity(1);
-    if let Some(verb) = frame.connect {
+    if let Some(Object(verb)) = frame.connect {
         verbs.push(Command::Connect(Connect {
             token: verb.token,
             options: ConnectOptions {
@@ -121,16 +122,16 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
             },
         }));
     }
-    if let Some(verb) = frame.send {
-        verbs.push(Command::Send(Box::new(send(verb)?)));
+    if let Some(Object(verb)) = frame.send {
+        verbs.push(send(verb).map_or_else(Command::Faulty, |send| Command::Send(Box::new(send))));
     }
-    if let Some(GroupVerb { group }) = frame.join {
+    if let Some(Object(GroupVerb { group })) = frame.join {
         verbs.push(Command::Join { group });
     }
-    if let Some(GroupVerb { group }) = frame.leave {
+    if let Some(Object(GroupVerb { group })) = frame.leave {
         verbs.push(Command::Leave { group });
     }
-    if let Some(RefreshVerb { token }) = frame.refresh {
+    if let Some(Object(RefreshVerb { token })) = frame.refresh {
         verbs.push(Command::Refresh { token });
     }
     if frame.ping.is_some() {
@@ -143,7 +144,7 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
         (frame.history, "history"),
         (frame.call, "call"),
     ] {
-        verbs.extend(verb.map(|Empty {}| Command::Unserved(name)));
+        verbs.extend(verb.map(|Object(Empty {})| Command::Unserved(name)));
     }
     if verbs.len() > 1 {
         return Err("two verbs in one frame".to_owned());
@@ -152,7 +153,7 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
 }
 
 fn send(verb: SendVerb<'_>) -> Result<Send, String> {
-    let to = verb.to.target()?;
+    let to = verb.to.0.target()?;
     let raw = verb.body.unwrap_or(RawValue::NULL);
     let send = Send {
         to,

@@ -31,7 +31,7 @@ fn command(frame: pb::ClientFrame) -> Result<Command, String> {
         }));
     }
     if let Some(verb) = frame.send {
-        verbs.push(Command::Send(Box::new(send(verb)?)));
+        verbs.push(send(verb).map_or_else(Command::Faulty, |send| Command::Send(Box::new(send))));
     }
     if let Some(pb::Join { group }) = frame.join {
         verbs.push(Command::Join { group });

@@ -42,6 +42,24 @@ impl Sequencer {
         Step::Deliver
     }
 
+    /// The log was made anew and counts from 1 again: nothing of it has been delivered.
+    pub fn restart(&mut self) {
+        *self = Self {
+            last_seen: Some(0),
+            wanted: None,
+        };
+    }
+
+    /// Somebody else knows of a message with this sequence: true where the log must be read for it.
+    pub fn expect(&mut self, sequence: u64) -> bool {
+        let missing = self.last_seen.is_none_or(|seen| seen < sequence);
+        let begin = missing && self.wanted.is_none();
+        if missing {
+            self.wanted = self.wanted.max(Some(sequence));
+        }
+        begin
+    }
+
     /// After which message the log is to be read; None where there is no hole.
     pub fn read_after(&self) -> Option<u64> {
         self.wanted?;
@@ -103,6 +121,19 @@ mod tests {
         assert_eq!(s.live(10, 0), Step::Deliver);
         assert_eq!(s.live(20, 0), Step::Deliver, "the log forgot all before it");
         assert_eq!(s.live(30, 10), Step::Deliver, "an older one was the last before it");
+    }
+
+    #[test]
+    fn a_new_log_is_read_from_its_beginning() {
+        let mut s = Sequencer::default();
+        assert_eq!(s.live(1000, 999), Step::Deliver);
+        s.restart();
+        assert_eq!(s.live(3, 2), Step::Hold { begin: true });
+        assert_eq!(s.read_after(), Some(0));
+        assert!(s.read(1) && s.read(2) && s.read(3) && s.is_closed());
+        s.restart();
+        assert!(s.expect(2) && !s.expect(2));
+        assert!(s.read(1) && s.read(2) && s.is_closed() && !s.expect(2));
     }
 
     proptest! {

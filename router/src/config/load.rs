@@ -1,6 +1,6 @@
 //! From text and environment to a checked value, or to the list of everything that is wrong.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
@@ -22,6 +22,11 @@ impl Faults {
             path: path.into(),
             what: what.into(),
         });
+    }
+
+    /// Whether something under `path` is wrong already: what follows from it need not be said.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|fault| fault.path.starts_with(path))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -46,6 +51,15 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
+/// The path of a fault that leaves nothing to check.
+const UNREADABLE: &str = "line ";
+
+impl Faults {
+    pub fn nothing_to_check(&self) -> bool {
+        self.has(UNREADABLE)
+    }
+}
+
 /// Reads `text` and lays `env` over it: `HERALD_LOG__MAX_AGE=2h` is `max_age` in `[log]`. Names without a double
 /// underscore count only if they are one of `top`: other programs set variables that begin with `HERALD_` too.
 /// What is wrong is left out of the value, so that the check of the rest can go on.
@@ -60,10 +74,11 @@ pub fn parse<T: DeserializeOwned + Default>(
         Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
             let line = text.get(..at).unwrap_or(text).matches('\n').count() + 1;
-            faults.add(format!("line {line}"), error.message().replace('\n', " "));
+            faults.add(format!("{UNREADABLE}{line}"), error.message().replace('\n', " "));
             return (T::default(), faults);
         }
     };
+    let mut from_env = HashMap::new();
     for (name, value) in env {
         let Some(name) = name.strip_prefix("HERALD_") else {
             continue;
@@ -71,10 +86,11 @@ pub fn parse<T: DeserializeOwned + Default>(
         let name = name.to_ascii_lowercase();
         let path: Vec<&str> = name.split("__").collect();
         if path.len() > 1 || top.contains(&name.as_str()) {
+            from_env.insert(path.join("."), value.clone());
             overlay(&mut table, &path, value);
         }
     }
-    (extract(table, &mut faults), faults)
+    (extract(table, &from_env, &mut faults), faults)
 }
 
 /// Sets one value; text that is no TOML value (`2h`) is a string.
@@ -94,7 +110,7 @@ fn overlay(table: &mut Table, path: &[&str], value: String) {
 
 /// Deserialisation stops at the first fault. So the faulty part is taken out and it begins again, until nothing is
 /// wrong any more; each round removes something, so it ends.
-fn extract<T: DeserializeOwned + Default>(table: Table, faults: &mut Faults) -> T {
+fn extract<T: DeserializeOwned + Default>(table: Table, from_env: &HashMap<String, String>, faults: &mut Faults) -> T {
     let mut value = Value::Table(table);
     loop {
         let error = match serde_path_to_error::deserialize::<_, T>(value.clone()) {
@@ -108,11 +124,42 @@ fn extract<T: DeserializeOwned + Default>(table: Table, faults: &mut Faults) -> 
         {
             path.push(Step::Key(field.to_owned()));
         }
+        if let Some(value) = at(&mut value, &path)
+            && let Some(text) = from_env.get(&show(&path))
+            && let Some(meant) = meant(text, &what, value)
+        {
+            *value = meant;
+            continue;
+        }
         faults.add(show(&path), what);
         if path.is_empty() || !remove(&mut value, &path) {
             return T::default();
         }
     }
+}
+
+/// The environment knows only text: `17` may be meant as a string, and `a,b` as a list. None: neither, or tried before.
+fn meant(text: &str, what: &str, tried: &Value) -> Option<Value> {
+    let meant = if what.contains("expected a sequence") {
+        Value::Array(
+            text.split(',')
+                .map(|item| Value::String(item.trim().to_owned()))
+                .collect(),
+        )
+    } else if what.contains("expected a string") {
+        Value::String(text.to_owned())
+    } else {
+        return None;
+    };
+    (meant != *tried).then_some(meant)
+}
+
+fn at<'a>(value: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
+    path.iter().try_fold(value, |value, step| match (step, value) {
+        (Step::Key(key), Value::Table(table)) => table.get_mut(key),
+        (Step::Index(index), Value::Array(array)) => array.get_mut(*index),
+        _ => None,
+    })
 }
 
 fn unknown_field(message: &str) -> Option<&str> {

@@ -46,6 +46,7 @@ fn the_environment_goes_over_the_file() {
             ("HERALD_LOG__MAX_AGE", "2h"),
             ("HERALD_NATS__URLS", "['nats://a:1', 'nats://b:2']"),
             ("HERALD_DRAIN", "5s"),
+            ("HERALD_NODE", "17"),
             // What Kubernetes sets for a service of this name is nobody's setting.
             ("HERALD_ROUTER_SERVICE_PORT", "9003"),
         ],
@@ -54,6 +55,9 @@ fn the_environment_goes_over_the_file() {
     assert_eq!(config.log.max_age, Duration::from_secs(7200));
     assert_eq!(config.nats.urls().len(), 2);
     assert_eq!(config.drain, Duration::from_secs(5));
+    assert_eq!(config.node.as_deref(), Some("17"));
+    let config = parse("", &[("HERALD_NATS__URLS", "nats://a:1, nats://b:2")]).unwrap();
+    assert_eq!(config.nats.urls(), ["nats://a:1", "nats://b:2"]);
     assert!(parse("", &[("HERALD_LOG__MAX_AEG", "2h")]).is_err());
 }
 
