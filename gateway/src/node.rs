@@ -10,7 +10,8 @@ use herald_router::{
     core::Router,
     http, service,
     service::Readiness,
-    shutdown, telemetry,
+    shutdown::Signals,
+    telemetry,
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,6 +25,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 /// Runs until a signal asks for the end.
 pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
     telemetry::start_logging(&config.logging)?;
+    let mut signals = Signals::new()?;
     // Outlives all else: commands under way at a stop still need the bus.
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -71,13 +73,10 @@ pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
         "gateway started"
     );
 
-    shutdown::requested().await?;
+    signals.next().await;
     tokio::select! {
         () = drain(&gateway, &config, &stop) => {}
-        again = shutdown::requested() => {
-            again?;
-            warn!("asked to stop a second time: stopping at once");
-        }
+        () = signals.next() => warn!("asked to stop a second time: stopping at once"),
     }
     background.cancel();
     tasks.close();
@@ -121,9 +120,9 @@ fn embedded(
     if !config.nats.urls.is_empty() {
         return None;
     }
-    let router = Router::new(bus.clone(), config.router.clone());
     let names = Names::new(config.nats.prefix.clone());
-    Some(service::start(router, &names, background.clone(), tasks))
+    let router = Router::new(bus.clone(), config.router.clone(), names);
+    Some(service::start(router, background.clone(), tasks))
 }
 
 fn readiness(bus: Bus, inside: Option<Readiness>, stop: CancellationToken) -> Ready {

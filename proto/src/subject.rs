@@ -131,6 +131,11 @@ impl Names {
         format!("{}.cmd.{verb}", self.prefix)
     }
 
+    /// Where a router tells the others that somebody has left a group.
+    pub fn left(&self) -> String {
+        format!("{}.sync.left", self.prefix)
+    }
+
     /// `bucket` is one of the names in DESIGN.md, such as `PRESENCE`.
     pub fn bucket(&self, bucket: &str) -> String {
         format!("{}_{bucket}", self.flat_prefix())

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
     cluster::{self, reply},
+    subject::Names,
 };
 use parking_lot::RwLock;
 use prost::Message;
@@ -21,14 +22,16 @@ pub struct Router {
     pub(crate) bus: Bus,
     pub(crate) policy: Arc<Policy>,
     pub(crate) directory: Arc<RwLock<Directory>>,
+    pub(crate) names: Arc<Names>,
 }
 
 impl Router {
-    pub fn new(bus: Bus, policy: Policy) -> Self {
+    pub fn new(bus: Bus, policy: Policy, names: Names) -> Self {
         Self {
             bus,
             policy: Arc::new(policy),
             directory: Arc::default(),
+            names: Arc::new(names),
         }
     }
 

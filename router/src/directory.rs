@@ -13,12 +13,18 @@ use herald_proto::cluster::GroupMembership;
 
 type Id = Arc<str>;
 
+/// Far more than can be left within the milliseconds that a watch is behind.
+const LEFT_AT_MOST: usize = 16_384;
+
 #[derive(Debug, Default)]
 pub struct Directory {
     users: HashMap<Id, User>,
     groups: HashMap<Id, Group>,
     nodes: HashMap<Id, Node>,
     online: usize,
+    /// Who has left which group, by whose word is ahead of the bucket's watch; with the offset of the change. Gone as
+    /// soon as the watch says so too.
+    left: HashMap<(Id, Id), u64>,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +120,10 @@ impl Directory {
             Some((id, _)) => id.clone(),
             None => Id::from(group),
         };
+        let newer = |left: &u64| *left > from_sequence;
+        if self.left.get(&(group.clone(), user.clone())).is_some_and(newer) {
+            return;
+        }
         let entry = self.users.entry(user.clone()).or_default();
         if entry.groups.insert(group.clone(), from_sequence).is_none() {
             let online = entry.online;
@@ -123,7 +133,23 @@ impl Directory {
         }
     }
 
+    /// The user has left by the change at `sequence`; older news of its membership no longer counts.
+    pub fn leave(&mut self, group: &str, user: &str, sequence: u64) {
+        self.remove_member(group, user);
+        // Those whose key was seen to go before this was heard stay: they say nothing new, and must not fill the memory.
+        if self.left.len() >= LEFT_AT_MOST {
+            self.left.clear();
+        }
+        self.left.insert((group.into(), user.into()), sequence);
+    }
+
+    /// The watch says that the key is gone.
     pub fn delete_member(&mut self, group: &str, user: &str) {
+        self.left.remove(&(group.into(), user.into()));
+        self.remove_member(group, user);
+    }
+
+    fn remove_member(&mut self, group: &str, user: &str) {
         let Some(entry) = self.users.get_mut(user) else {
             return;
         };
@@ -157,6 +183,7 @@ impl Directory {
     /// The bucket of groups is told anew.
     pub fn reset_groups(&mut self) {
         self.groups.clear();
+        self.left.clear();
         for user in self.users.values_mut() {
             user.groups.clear();
         }

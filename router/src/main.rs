@@ -13,7 +13,9 @@ use herald_router::{
     core::Router,
     http, metrics,
     policy::Policy,
-    service, shutdown, telemetry,
+    service,
+    shutdown::Signals,
+    telemetry,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -129,6 +131,7 @@ fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
 #[tokio::main]
 async fn run(config: RouterConfig) -> anyhow::Result<()> {
     telemetry::start_logging(&config.logging)?;
+    let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let metrics_handle = telemetry::start_metrics(&stop, &tasks)?;
@@ -157,9 +160,9 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     )
     .await?;
 
-    let router = Router::new(bus, config.policy.clone());
     let names = Names::new(config.nats.prefix.clone());
-    let readiness = service::start(router, &names, stop.clone(), &tasks);
+    let router = Router::new(bus, config.policy.clone(), names);
+    let readiness = service::start(router, stop.clone(), &tasks);
     let draining = stop.clone();
     let ready = move || {
         if draining.is_cancelled() {
@@ -174,7 +177,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "listening admin {admin_address}")?;
     tracing::info!(node, version = env!("CARGO_PKG_VERSION"), "router started");
 
-    shutdown::requested().await?;
+    signals.next().await;
     tracing::info!("stopping");
     stop.cancel();
     tasks.close();

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use herald_proto::subject::Names;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -60,14 +59,14 @@ impl Readiness {
 }
 
 /// Starts the watches and the service; returns at once.
-pub fn start(router: Router, names: &Names, shutdown: CancellationToken, tasks: &TaskTracker) -> Readiness {
+pub fn start(router: Router, shutdown: CancellationToken, tasks: &TaskTracker) -> Readiness {
     let (serving, seen) = watch::channel(false);
     let readiness = Readiness {
         bus: router.bus.pubsub.state(),
         watches: watches::start(&router, &shutdown, tasks),
         serving: seen,
     };
-    let subject = names.command("*");
+    let subject = router.names.command("*");
     let mut state = readiness.clone();
     let commands = tasks.clone();
     tasks.spawn(async move {

@@ -151,6 +151,7 @@ impl Message<'_> {
             ttl: self.ttl,
             dedup,
             from: self.from.clone(),
+            copy: false,
         };
         let sent = gateway.routers.send(&command).await?;
         Ok(Sent {

@@ -58,6 +58,7 @@ impl Job {
             durable: send.durable,
             ttl: send.ttl,
             from: None,
+            copy: send.copy,
         };
         let sent = self.gateway.routers.send(&command).await?;
         Ok(Answer::Sent(Sent {

@@ -33,11 +33,12 @@ pub(super) fn deliver(
         return;
     }
     let durable = offset.is_some();
+    let to = stored.to.and_then(Target::from_proto).unwrap_or_else(|| target.clone());
     let time = stored.time;
     let push = Push::Message(Message {
         id: stored.id,
         from: stored.from,
-        to: target.clone(),
+        to,
         kind: stored.kind,
         body: Body {
             bytes: stored.body,

@@ -35,14 +35,38 @@ impl Router {
             time: id::now_ms(),
             ttl: command.ttl,
             control: None,
+            to: None,
         };
-        let mut sent = if command.durable {
-            self.store(&target, stored, &command.dedup).await?
-        } else {
-            self.pass_on(&target, stored).await?
-        };
+        let copy = self.copy(&sender, &target, command.copy, &stored);
+        let mut sent = self.put(&target, stored, command.durable, &command.dedup).await?;
+        if let Some((inbox, mut copy)) = copy {
+            // Of a duplicate, the copy is the first one's too.
+            copy.id.clone_from(&sent.id);
+            let dedup = format!("{}.copy", command.dedup);
+            self.put(&inbox, copy, command.durable, &dedup).await?;
+        }
         sent.online = self.online(&sender, &target);
         Ok(reply::Reply::Sent(sent))
+    }
+
+    async fn put(&self, target: &Target, message: Stored, durable: bool, dedup: &str) -> Result<Sent, Failure> {
+        if durable {
+            self.store(target, message, dedup).await
+        } else {
+            self.pass_on(target, message).await
+        }
+    }
+
+    /// What the sender's other devices get, if it was asked for: the message in the sender's own inbox, for whom it was.
+    fn copy(&self, sender: &Sender, target: &Target, asked: bool, message: &Stored) -> Option<(Target, Stored)> {
+        let (Some(user), Target::User(to), true) = (&sender.user, target, asked) else {
+            return None;
+        };
+        let copy = Stored {
+            to: Some(target.to_proto()),
+            ..message.clone()
+        };
+        (**to != **user).then(|| (Target::user(user.as_str()), copy))
     }
 
     /// Durable: stored before it is answered.
@@ -60,11 +84,16 @@ impl Router {
             time: message.time,
         };
         if appended.duplicate {
-            let first = self.first_of(appended.sequence).await?;
-            // The proposed id is in the log: it was this very command, asked again after a lost answer.
-            sent.duplicate = first.id != sent.id;
-            sent.id = first.id;
-            sent.time = first.time;
+            match self.first_of(appended.sequence).await? {
+                Some(first) => {
+                    // The proposed id is in the log: it was this very command, asked again after a lost answer.
+                    sent.duplicate = first.id != sent.id;
+                    sent.id = first.id;
+                    sent.time = first.time;
+                }
+                // It was stored, and the log has forgotten it since; with it, its id.
+                None => sent.duplicate = true,
+            }
         }
         Ok(sent)
     }
@@ -76,15 +105,14 @@ impl Router {
         Ok(appended?)
     }
 
-    /// The message that a duplicate repeats.
-    async fn first_of(&self, sequence: u64) -> Result<Stored, Failure> {
-        let entry = self.bus.log.get(sequence).await?.ok_or_else(|| {
-            Failure::new(
-                ErrorCode::Unavailable,
-                "a message with this key was stored before, but the log no longer holds it",
-            )
-        })?;
-        Stored::decode(entry.payload)
+    /// The message that a duplicate repeats; None where the log no longer holds it.
+    async fn first_of(&self, sequence: u64) -> Result<Option<Stored>, Failure> {
+        let Some(entry) = self.bus.log.get(sequence).await? else {
+            return Ok(None);
+        };
+        let first = Stored::decode(entry.payload);
+        first
+            .map(Some)
             .map_err(|e| Failure::new(ErrorCode::Internal, format!("unreadable log entry: {e}")))
     }
 

@@ -9,7 +9,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use herald_proto::{
     ErrorCode, Target,
     cluster::{
-        ConnectCommand, Control, Done, GroupChange, Groups, MemberCommand, Membership, Stored, control::Order, reply,
+        ConnectCommand, Control, Done, GroupChange, Groups, MemberCommand, MemberLeft, Membership, Stored,
+        control::Order, reply,
     },
     id, subject,
 };
@@ -45,8 +46,18 @@ impl Router {
         if self.bus.kv.get_latest(Bucket::Groups, &key).await?.is_some() {
             sequence = self.tell(user, group, false, &command.dedup).await?;
             self.bus.kv.delete(Bucket::Groups, &key).await?;
+            self.directory.write().leave(group, user, sequence);
+            // Sent before the answer is, so that no other router lets the user send after it.
+            let left = MemberLeft {
+                user: user.clone(),
+                group: group.clone(),
+                sequence,
+            };
+            self.bus
+                .pubsub
+                .publish(&self.names.left(), left.encode_to_vec().into())
+                .await?;
         }
-        self.directory.write().delete_member(group, user);
         Ok(reply::Reply::Done(Done { sequence }))
     }
 

@@ -32,6 +32,20 @@ fn others_online_leaves_the_sender_out() {
     assert!(!d.others_online("nobody", None));
 }
 
+#[test]
+fn old_news_does_not_undo_a_leave() {
+    let mut d = Directory::default();
+    d.put_member("g", "alice", 1);
+    d.leave("g", "alice", 5);
+    d.put_member("g", "alice", 1);
+    assert!(!d.is_member("g", "alice"), "the watch is behind");
+    d.put_member("g", "alice", 6);
+    assert!(d.is_member("g", "alice"), "joined again since");
+    d.leave("g", "alice", 7);
+    d.delete_member("g", "alice");
+    assert!(d.left.is_empty());
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Presence(u8, u8, u8, bool),

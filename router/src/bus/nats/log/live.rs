@@ -17,8 +17,8 @@ use crate::bus::{LiveCopy, LiveSink, LiveSubscription, Result, StoredAt};
 pub(super) async fn subscribe(shared: &Shared, target: &Target, sink: Arc<dyn LiveSink>) -> Result<LiveSubscription> {
     let subject = shared.names.live(target);
     let subscriber = shared.link.subscribe(subject).await?;
-    let task = shared.tasks.spawn(deliver(subscriber, target.clone(), sink));
-    // Ending the task drops the subscriber, and that unsubscribes. At shutdown the client ends all subscriptions.
+    // Not tracked: it lives and ends with what is returned here. Ending it drops the subscriber, and that unsubscribes.
+    let task = tokio::spawn(deliver(subscriber, target.clone(), sink));
     Ok(LiveSubscription {
         _held: Box::new(AbortOnDropHandle::new(task)),
     })
