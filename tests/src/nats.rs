@@ -104,6 +104,12 @@ impl NatsServer {
         }
     }
 
+    /// Of a stopped server: all that it had stored is lost.
+    pub fn lose_store(&self) {
+        assert!(self.child.is_none(), "it still runs");
+        std::fs::remove_dir_all(self.store.path().join("jetstream")).expect("the store can be removed");
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.store.path().join("log")).unwrap_or_default()
     }

@@ -332,6 +332,35 @@ async fn while_nats_is_away_commands_are_unavailable_and_connections_stay() {
     }
 }
 
+/// The log begins at 1 again: what connections have seen of the old one must not hide the new one's messages.
+#[tokio::test]
+async fn a_log_that_was_lost_and_made_anew_is_delivered_to_those_connected() {
+    let mut cluster = Cluster::start(1, 2).await;
+    let mut alice = on(&cluster.gateways[0], "alice").await;
+    let mut bob = on(&cluster.gateways[1], "bob").await;
+    for i in 0..30 {
+        alice.say(json!({"user": "bob"}), json!(i)).await;
+    }
+    bob.messages(30).await;
+    cluster.nats.stop();
+    cluster.nats.lose_store();
+    cluster.nats.start_again().await;
+    for node in &mut cluster.gateways {
+        node.ready().await;
+    }
+    works_again(&mut alice).await;
+    let mut sent = Vec::new();
+    for i in 0..5 {
+        sent.push(alice.say(json!({"user": "bob"}), json!(i)).await["id"].clone());
+    }
+    let mut heard = Vec::new();
+    while heard.last() != sent.last() {
+        heard.push(bob.next_message().await["id"].clone());
+    }
+    heard.retain(|id| sent.contains(id));
+    assert_eq!(heard, sent, "each once, in order");
+}
+
 #[tokio::test]
 async fn without_a_router_commands_are_unavailable_until_one_comes() {
     let mut cluster = Cluster::start(1, 1).await;
