@@ -26,7 +26,7 @@ const EXPIRY: Duration = Duration::from_millis(500);
 pub struct Keeper {
     slots: Vec<Mutex<Slot>>,
     next: AtomicUsize,
-    expiries: Mutex<BinaryHeap<Reverse<Expiry>>>,
+    expiries: Mutex<Expiries>,
     interval: Duration,
     timeout: Duration,
 }
@@ -36,6 +36,29 @@ struct Slot {
     conns: Vec<Weak<Conn>>,
     /// When they were last pinged, in ticks of the clock.
     pinged: Option<u32>,
+}
+
+#[derive(Default)]
+struct Expiries {
+    heap: BinaryHeap<Reverse<Expiry>>,
+    /// Connections mostly end long before their tokens: at this size they are sorted out.
+    prune_at: usize,
+}
+
+impl Expiries {
+    fn push(&mut self, expiry: Expiry) {
+        self.heap.push(Reverse(expiry));
+        if self.heap.len() >= self.prune_at.max(1024) {
+            self.heap.retain(|Reverse(expiry)| expiry.conn.strong_count() > 0);
+            self.prune_at = self.heap.len() * 2;
+        }
+    }
+
+    /// The next connection whose token has expired; None inside for one that has ended.
+    fn pop_due(&mut self, now: u64) -> Option<Option<Arc<Conn>>> {
+        self.heap.peek().filter(|Reverse(next)| next.at <= now)?;
+        self.heap.pop().map(|Reverse(next)| next.conn.upgrade())
+    }
 }
 
 struct Expiry {
@@ -79,10 +102,10 @@ impl Keeper {
 
     /// From now on, and after each change of its expiry, the connection ends with its token.
     pub fn expire(&self, conn: &Arc<Conn>) {
-        self.expiries.lock().push(Reverse(Expiry {
+        self.expiries.lock().push(Expiry {
             at: conn.expires(),
             conn: Arc::downgrade(conn),
-        }));
+        });
     }
 
     /// Works until dropped.
@@ -115,8 +138,7 @@ impl Keeper {
             every.tick().await;
             let now = unix_now();
             let mut expiries = self.expiries.lock();
-            while expiries.peek().is_some_and(|Reverse(next)| next.at <= now) {
-                let conn = expiries.pop().and_then(|Reverse(next)| next.conn.upgrade());
+            while let Some(conn) = expiries.pop_due(now) {
                 // A refreshed token has an entry of its own.
                 if let Some(conn) = conn
                     && conn.expires() <= now

@@ -67,7 +67,10 @@ impl Presence {
         {
             let mut changed = self.changed.lock();
             changed.users.insert(user.clone());
-            changed.waiting.entry(user.clone()).or_default().push(written);
+            let waiting = changed.waiting.entry(user.clone()).or_default();
+            // While nothing can be written, those who gave up waiting must not pile up.
+            waiting.retain(|waiter| !waiter.is_closed());
+            waiting.push(written);
         }
         self.wake.notify_one();
         seen
