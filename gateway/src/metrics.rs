@@ -38,7 +38,11 @@ pub fn describe() {
     describe_counter!(COMMANDS, "Frames from clients, by what they asked for");
     describe_counter!(PUSHED, "Pushes put into connections' outboxes");
     describe_counter!(DROPPED, "Ephemeral pushes dropped for one receiver, by reason");
-    describe_counter!(BYTES_OUT, Unit::Bytes, "Bytes written to WebSocket connections");
+    describe_counter!(
+        BYTES_OUT,
+        Unit::Bytes,
+        "Bytes written to WebSocket connections, each reported at its end and every 16 KiB"
+    );
     describe_counter!(VOID, "Messages stored so late that they are void");
     describe_counter!(DUPLICATES, "Live copies that had been delivered before");
     describe_counter!(HOLES, "Holes noticed in a target's order, each closed from the log");

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use herald_proto::CloseCode;
 use parking_lot::Mutex;
 
@@ -24,7 +24,7 @@ pub struct Outbox {
 }
 
 struct State {
-    queue: VecDeque<Bytes>,
+    queue: Frames,
     /// Of the queue, and of what the writer has taken and not yet written.
     bytes: usize,
     phase: Phase,
@@ -43,6 +43,57 @@ enum Phase {
     Ended,
 }
 
+/// Frames in order. Mostly one waits at a time: then nothing is allocated for it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    first: Option<Bytes>,
+    rest: VecDeque<Bytes>,
+}
+
+impl Frames {
+    fn push_back(&mut self, frame: Bytes) {
+        if self.first.is_none() {
+            self.first = Some(frame);
+        } else {
+            self.rest.push_back(frame);
+        }
+    }
+
+    fn push_front(&mut self, frame: Bytes) {
+        if let Some(second) = self.first.replace(frame) {
+            self.rest.push_front(second);
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.iter().map(Bytes::len).sum()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    /// Takes `bytes` from the front, whole frames and a part of one.
+    pub fn advance(&mut self, mut bytes: usize) {
+        while let Some(first) = &mut self.first {
+            if bytes < first.len() {
+                first.advance(bytes);
+                return;
+            }
+            bytes -= first.len();
+            self.first = self.rest.pop_front();
+        }
+    }
+}
+
 /// What became of a pushed frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
@@ -56,7 +107,7 @@ pub enum Pushed {
 /// What the writer has to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Work {
-    Write(VecDeque<Bytes>),
+    Write(Frames),
     /// Write this close frame, and nothing after it.
     Close(Bytes),
     /// Write nothing.
@@ -67,7 +118,7 @@ impl Outbox {
     pub fn new(limit: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                queue: VecDeque::new(),
+                queue: Frames::default(),
                 bytes: 0,
                 phase: Phase::Open,
                 held: false,
@@ -165,13 +216,15 @@ impl Outbox {
 
     // --- the writer's side ---
 
-    /// Waits for work.
-    pub async fn work(&self) -> Work {
-        poll_fn(|cx| self.poll_work(cx)).await
+    /// Waits for work; `written` bytes of what was taken before have been written.
+    pub async fn work(&self, written: usize) -> Work {
+        let mut written = written;
+        poll_fn(|cx| self.poll_work(std::mem::take(&mut written), cx)).await
     }
 
-    fn poll_work(&self, cx: &mut Context<'_>) -> Poll<Work> {
+    fn poll_work(&self, written: usize, cx: &mut Context<'_>) -> Poll<Work> {
         let mut state = self.state.lock();
+        state.bytes -= written;
         if !state.queue.is_empty() && !state.held {
             return Poll::Ready(Work::Write(std::mem::take(&mut state.queue)));
         }
@@ -200,11 +253,6 @@ impl Outbox {
             }
         })
         .await;
-    }
-
-    /// What was taken has been written.
-    pub fn written(&self, bytes: usize) {
-        self.state.lock().bytes -= bytes;
     }
 
     /// Nothing will be written any more; what waits is dropped.
@@ -245,9 +293,8 @@ impl Outbox {
 
 impl State {
     fn drop_queue(&mut self) {
-        let dropped: usize = self.queue.iter().map(Bytes::len).sum();
-        self.bytes -= dropped;
-        self.queue = VecDeque::new();
+        self.bytes -= self.queue.bytes();
+        self.queue = Frames::default();
     }
 }
 
@@ -269,7 +316,7 @@ mod tests {
     }
 
     fn work(outbox: &Outbox) -> Option<Work> {
-        outbox.work().now_or_never()
+        outbox.work(0).now_or_never()
     }
 
     #[test]
@@ -280,7 +327,7 @@ mod tests {
         assert_eq!(outbox.push(frame(40)), Pushed::Queued);
         assert!(matches!(work(&outbox), Some(Work::Write(frames)) if frames.len() == 2));
         assert_eq!(outbox.push(frame(1)), Pushed::Full, "taken is not written");
-        outbox.written(100);
+        assert_eq!(outbox.work(100).now_or_never(), None);
         assert_eq!(outbox.push(frame(1)), Pushed::Queued);
     }
 
@@ -289,6 +336,19 @@ mod tests {
         let outbox = Outbox::new(100);
         assert_eq!(outbox.push(frame(500)), Pushed::Queued);
         assert_eq!(outbox.push(frame(1)), Pushed::Full);
+    }
+
+    #[test]
+    fn frames_are_taken_from_the_front() {
+        let mut frames = Frames::default();
+        for n in [3, 4, 5] {
+            frames.push_back(frame(n));
+        }
+        frames.push_front(frame(2));
+        frames.advance(6);
+        assert!(frames.iter().map(Bytes::len).eq([3, 5]));
+        frames.advance(8);
+        assert!(frames.is_empty());
     }
 
     #[test]
@@ -320,7 +380,7 @@ mod tests {
         outbox.push(frame(10));
         assert_eq!(work(&outbox), None);
         outbox.release(Some(frame(1)));
-        assert!(matches!(work(&outbox), Some(Work::Write(frames)) if frames[0].len() == 1 && frames.len() == 2));
+        assert!(matches!(work(&outbox), Some(Work::Write(frames)) if frames.iter().map(Bytes::len).eq([1, 10])));
         outbox.hold();
         outbox.push(frame(10));
         outbox.release(None);

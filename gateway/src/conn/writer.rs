@@ -2,7 +2,6 @@
 //! takes, until the end; then says goodbye.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     io::IoSlice,
     pin::Pin,
@@ -11,27 +10,36 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
 use metrics::Counter;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{Conn, outbox::Work};
+use super::{
+    Conn,
+    outbox::{Frames, Work},
+};
 
 /// Frames in one system call; Linux takes up to 1,024, but the slices live on the stack.
 const SLICES: usize = 64;
 /// How long a client may take to receive what waits, and the close frame behind it, once the end has begun.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
+/// All connections count into one place: seldom, or processors would wait for each other there.
+const REPORT: u64 = 16 << 10;
+
 pub async fn run<W: AsyncWrite + Unpin>(conn: Arc<Conn>, mut stream: W, bytes_out: Counter) {
+    let mut written = 0;
+    let mut unreported = 0;
     loop {
-        match conn.outbox.work().await {
+        match conn.outbox.work(written).await {
             Work::Write(frames) => {
-                let bytes = frames.iter().map(Bytes::len).sum();
+                written = frames.bytes();
                 if !write(&conn, &mut stream, frames).await {
                     break;
                 }
-                conn.outbox.written(bytes);
-                bytes_out.increment(bytes as u64);
+                unreported += written as u64;
+                if unreported >= REPORT {
+                    bytes_out.increment(std::mem::take(&mut unreported));
+                }
             }
             Work::Close(frame) => {
                 let goodbye = async {
@@ -45,11 +53,12 @@ pub async fn run<W: AsyncWrite + Unpin>(conn: Arc<Conn>, mut stream: W, bytes_ou
             Work::End => break,
         }
     }
+    bytes_out.increment(unreported);
     conn.outbox.end();
 }
 
 /// False where the connection is no longer of use.
-async fn write<W: AsyncWrite + Unpin>(conn: &Conn, stream: &mut W, mut frames: VecDeque<Bytes>) -> bool {
+async fn write<W: AsyncWrite + Unpin>(conn: &Conn, stream: &mut W, mut frames: Frames) -> bool {
     let writing = write_all(stream, &mut frames);
     tokio::pin!(writing);
     tokio::select! {
@@ -62,20 +71,13 @@ async fn write<W: AsyncWrite + Unpin>(conn: &Conn, stream: &mut W, mut frames: V
     matches!(rest, Ok(Ok(())))
 }
 
-async fn write_all<W: AsyncWrite + Unpin>(stream: &mut W, frames: &mut VecDeque<Bytes>) -> std::io::Result<()> {
+async fn write_all<W: AsyncWrite + Unpin>(stream: &mut W, frames: &mut Frames) -> std::io::Result<()> {
     while !frames.is_empty() {
-        let mut written = poll_fn(|cx| poll_write(stream, frames, cx)).await?;
+        let written = poll_fn(|cx| poll_write(stream, frames, cx)).await?;
         if written == 0 {
             return Err(std::io::ErrorKind::WriteZero.into());
         }
-        while let Some(front) = frames.front_mut() {
-            if written < front.len() {
-                front.advance(written);
-                break;
-            }
-            written -= front.len();
-            frames.pop_front();
-        }
+        frames.advance(written);
     }
     Ok(())
 }
@@ -83,17 +85,17 @@ async fn write_all<W: AsyncWrite + Unpin>(stream: &mut W, frames: &mut VecDeque<
 /// The slices live on the stack of this call only, not in the task of every idle connection.
 fn poll_write<W: AsyncWrite + Unpin>(
     stream: &mut W,
-    frames: &VecDeque<Bytes>,
+    frames: &Frames,
     cx: &mut Context<'_>,
 ) -> Poll<std::io::Result<usize>> {
-    if let [frame] = frames.as_slices().0
-        && frames.len() == 1
+    if frames.len() == 1
+        && let Some(frame) = frames.iter().next()
     {
         return Pin::new(stream).poll_write(cx, frame);
     }
     let mut slices = [IoSlice::new(&[]); SLICES];
     let mut count = 0;
-    for (slice, frame) in slices.iter_mut().zip(frames) {
+    for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
         *slice = IoSlice::new(frame);
         count += 1;
     }
