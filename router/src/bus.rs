@@ -3,10 +3,17 @@
 //! Three small capabilities, [`PubSub`], [`Log`] and [`Kv`], each with an implementation in memory (the embedded default)
 //! and one over NATS. `tests/tests/bus.rs` holds both to the same promises. Callers use these and nothing beneath them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use herald_proto::{LogId, Target};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -117,28 +124,33 @@ impl Reply {
     }
 }
 
-/// A subscription's messages. Dropping it ends the subscription; requests that were already taken from the bus can
-/// still be received after [`Requests::unsubscribe`].
-pub struct Requests {
-    pub(crate) receiver: mpsc::Receiver<Request>,
-    /// Ends the subscription; more than once is harmless.
-    pub(crate) end: Box<dyn Fn() + Send + Sync>,
+/// Where a subscription's messages come from. Dropping it ends the subscription.
+#[async_trait]
+pub(crate) trait Source: Send {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Request>>;
+
+    async fn unsubscribe(&mut self);
 }
+
+/// A subscription's messages. Dropping it ends the subscription.
+pub struct Requests(pub(crate) Box<dyn Source>);
 
 impl Requests {
     pub async fn next(&mut self) -> Option<Request> {
-        self.receiver.recv().await
+        poll_fn(|cx| self.0.poll_next(cx)).await
+    }
+
+    /// What has come already, without waiting. Whatever came to this process before a request that it has received,
+    /// by whichever subscription, is seen.
+    pub fn try_next(&mut self) -> Option<Request> {
+        // Not refused for having done much in one turn: None means that nothing is there.
+        let next = tokio::task::unconstrained(self.next());
+        next.now_or_never().flatten()
     }
 
     /// No new requests; those under way still come, then `next` ends.
-    pub fn unsubscribe(&self) {
-        (self.end)();
-    }
-}
-
-impl Drop for Requests {
-    fn drop(&mut self) {
-        (self.end)();
+    pub async fn unsubscribe(&mut self) {
+        self.0.unsubscribe().await;
     }
 }
 

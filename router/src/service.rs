@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use herald_proto::cluster::MemberLeft;
+use prost::Message;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    bus::{BusState, Request, Requests},
+    bus::{BusError, BusState, Request, Requests},
     core::Router,
     watches,
 };
@@ -66,7 +68,6 @@ pub fn start(router: Router, shutdown: CancellationToken, tasks: &TaskTracker) -
         watches: watches::start(&router, &shutdown, tasks),
         serving: seen,
     };
-    let subject = router.names.command("*");
     let mut state = readiness.clone();
     let commands = tasks.clone();
     tasks.spawn(async move {
@@ -79,11 +80,11 @@ pub fn start(router: Router, shutdown: CancellationToken, tasks: &TaskTracker) -
             if shutdown.run_until_cancelled(wait).await.is_none() {
                 return;
             }
-            match router.bus.pubsub.queue_subscribe(&subject, "router").await {
-                Ok(requests) => {
+            match subscribe(&router).await {
+                Ok(incoming) => {
                     serving.send_replace(true);
                     info!("serving commands");
-                    serve(&router, requests, state.clone(), &shutdown, &commands).await;
+                    serve(&router, incoming, state.clone(), &shutdown, &commands).await;
                     serving.send_replace(false);
                 }
                 Err(error) => {
@@ -96,10 +97,49 @@ pub fn start(router: Router, shutdown: CancellationToken, tasks: &TaskTracker) -
     readiness
 }
 
+/// What comes to a serving router.
+struct Incoming {
+    requests: Requests,
+    /// Who has left a group through another router.
+    leaves: Requests,
+}
+
+async fn subscribe(router: &Router) -> Result<Incoming, BusError> {
+    let pubsub = &router.bus.pubsub;
+    Ok(Incoming {
+        leaves: pubsub.subscribe(&router.names.left()).await?,
+        requests: pubsub.queue_subscribe(&router.names.command("*"), "router").await?,
+    })
+}
+
+impl Incoming {
+    /// The next request. What other routers said before it came is known by then: who was told `left` must not send
+    /// through this router any more, though the watch does not say so yet.
+    async fn next(&mut self, router: &Router) -> Option<Request> {
+        let request = loop {
+            tokio::select! {
+                request = self.requests.next() => break request,
+                left = self.leaves.next() => hear_of_leave(router, left?),
+            }
+        };
+        while let Some(left) = self.leaves.try_next() {
+            hear_of_leave(router, left);
+        }
+        request
+    }
+}
+
+fn hear_of_leave(router: &Router, left: Request) {
+    match MemberLeft::decode(left.payload) {
+        Ok(left) => router.directory.write().leave(&left.group, &left.user, left.sequence),
+        Err(error) => warn!(%error, "an unreadable word from another router"),
+    }
+}
+
 /// Until shutdown, or until the tables are no longer current.
 async fn serve(
     router: &Router,
-    mut requests: Requests,
+    mut incoming: Incoming,
     mut state: Readiness,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
@@ -107,7 +147,7 @@ async fn serve(
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         tokio::select! {
-            request = requests.next() => match request {
+            request = incoming.next(router) => match request {
                 Some(request) => spawn(router, request, &permits, tasks).await,
                 None => return,
             },
@@ -115,13 +155,13 @@ async fn serve(
             () = state.changed() => if !state.current() { break },
         }
     }
-    requests.unsubscribe();
+    // Ends early where the bus says that nothing more can come.
     let rest = async {
-        while let Some(request) = requests.next().await {
+        incoming.requests.unsubscribe().await;
+        while let Some(request) = incoming.next(router).await {
             spawn(router, request, &permits, tasks).await;
         }
     };
-    // Ends early where the bus says that nothing more can come.
     let _ended_early = tokio::time::timeout(LINGER, rest).await.is_ok();
 }
 

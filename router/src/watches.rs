@@ -1,7 +1,7 @@
 //! Keeps the directory in line with the buckets of groups and presence.
 
 use herald_proto::{
-    cluster::{Lease, MemberLeft, Membership},
+    cluster::{Lease, Membership},
     subject,
 };
 use prost::Message;
@@ -20,10 +20,6 @@ const RETRY: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Starts both watches. The receivers say whether each is current.
 pub fn start(router: &Router, shutdown: &CancellationToken, tasks: &TaskTracker) -> [watch::Receiver<bool>; 2] {
-    let (hearing, end) = (router.clone(), shutdown.clone());
-    tasks.spawn(async move {
-        end.run_until_cancelled(hear_of_leaves(&hearing)).await;
-    });
     [Bucket::Groups, Bucket::Presence].map(|bucket| {
         let (current, seen) = watch::channel(false);
         let router = router.clone();
@@ -34,24 +30,6 @@ pub fn start(router: &Router, shutdown: &CancellationToken, tasks: &TaskTracker)
         });
         seen
     })
-}
-
-/// What other routers say is ahead of the watch: who was told `left` must not send through this router any more.
-async fn hear_of_leaves(router: &Router) {
-    loop {
-        match router.bus.pubsub.subscribe(&router.names.left()).await {
-            Ok(mut messages) => {
-                while let Some(message) = messages.next().await {
-                    match MemberLeft::decode(message.payload) {
-                        Ok(left) => router.directory.write().leave(&left.group, &left.user, left.sequence),
-                        Err(error) => warn!(%error, "an unreadable word from another router"),
-                    }
-                }
-            }
-            Err(error) => debug!(%error, "cannot hear other routers yet"),
-        }
-        tokio::time::sleep(RETRY).await;
-    }
 }
 
 async fn follow(router: &Router, bucket: Bucket, current: &watch::Sender<bool>) {

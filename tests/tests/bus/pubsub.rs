@@ -131,7 +131,7 @@ pub(crate) async fn requests_under_way_come_after_unsubscribing(world: World) {
         bus.publish("leaving", text(n.to_string())).await.expect("published");
     }
     bus.fence().await.expect("fenced");
-    requests.unsubscribe();
+    requests.unsubscribe().await;
     for n in 0..50 {
         assert_eq!(next(&mut requests).await.1, text(n.to_string()));
     }

@@ -6,6 +6,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use tokio::{
 };
 
 use super::MAX_PAYLOAD;
-use crate::bus::{BusError, BusState, PubSub, Reply, ReplyTo, Request, Requests, Result};
+use crate::bus::{BusError, BusState, PubSub, Reply, ReplyTo, Request, Requests, Result, Source};
 
 /// Messages that may wait for one subscriber. Beyond that publishing drops, as core NATS does, and requests wait.
 const PENDING: usize = 1_024;
@@ -53,6 +54,40 @@ struct Subscriber {
     id: u64,
     queue: Option<Arc<str>>,
     sender: mpsc::Sender<Request>,
+}
+
+/// The receiving end.
+struct Subscription {
+    registry: Weak<RwLock<Registry>>,
+    pattern: String,
+    id: u64,
+    receiver: mpsc::Receiver<Request>,
+}
+
+impl Subscription {
+    /// Taking the subscriber out drops its sender: what waits is still received, then the channel ends.
+    fn end(&self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.write().remove(&self.pattern, self.id);
+        }
+    }
+}
+
+#[async_trait]
+impl Source for Subscription {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Request>> {
+        self.receiver.poll_recv(cx)
+    }
+
+    async fn unsubscribe(&mut self) {
+        self.end();
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 /// Who gets one message: all plain subscribers, and one member of each queue.
@@ -122,16 +157,12 @@ impl MemoryPubSub {
             registry.exact.entry(subject.to_owned()).or_default().push(subscriber);
         }
         drop(registry);
-        let (registry, pattern): (Weak<_>, String) = (Arc::downgrade(&self.registry), subject.into());
-        Requests {
+        Requests(Box::new(Subscription {
+            registry: Arc::downgrade(&self.registry),
+            pattern: subject.to_owned(),
+            id,
             receiver,
-            // Taking the subscriber out drops its sender: what waits is still received, then the channel ends.
-            end: Box::new(move || {
-                if let Some(registry) = registry.upgrade() {
-                    registry.write().remove(&pattern, id);
-                }
-            }),
-        }
+        }))
     }
 
     fn first(&self, members: &[mpsc::Sender<Request>]) -> usize {

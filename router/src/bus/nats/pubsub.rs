@@ -1,19 +1,19 @@
 //! Requests and messages of core NATS.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use async_nats::{Client, Message, Subscriber};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
 use super::{READ, Shared};
-use crate::bus::{BusError, BusState, PubSub, Reply, ReplyTo, Request, Requests, Result};
-
-/// Between the client's own buffer and the receiver: small, for that one is large.
-const HANDED_OVER: usize = 64;
+use crate::bus::{BusError, BusState, PubSub, Reply, ReplyTo, Request, Requests, Result, Source};
 
 pub(super) struct NatsPubSub {
     shared: Shared,
@@ -26,45 +26,30 @@ impl NatsPubSub {
     }
 
     fn requests(&self, subscriber: Subscriber) -> Requests {
-        let (sender, receiver) = mpsc::channel(HANDED_OVER);
-        let stop = CancellationToken::new();
-        let forward = forward(subscriber, self.shared.link.client().clone(), sender, stop.clone());
-        let shutdown = self.shared.shutdown.clone();
-        self.shared.tasks.spawn(async move {
-            shutdown.run_until_cancelled(forward).await;
-        });
-        Requests {
-            receiver,
-            end: Box::new(move || stop.cancel()),
-        }
+        Requests(Box::new(Subscription {
+            subscriber,
+            client: self.shared.link.client().clone(),
+        }))
     }
 }
 
-/// Hands requests over until the receiver is dropped, or until the subscription has drained.
-async fn forward(
-    mut subscriber: Subscriber,
+/// Taken straight from the client, whose one task hands messages out in the order in which they came.
+struct Subscription {
+    subscriber: Subscriber,
     client: Arc<Client>,
-    sender: mpsc::Sender<Request>,
-    stop: CancellationToken,
-) {
-    loop {
-        let message = tokio::select! {
-            message = subscriber.next() => message,
-            () = stop.cancelled() => break,
-        };
-        let Some(message) = message else { return };
-        if sender.send(request(message, &client)).await.is_err() {
-            return;
-        }
+}
+
+#[async_trait]
+impl Source for Subscription {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Request>> {
+        let next = self.subscriber.poll_next_unpin(cx);
+        next.map(|message| message.map(|message| request(message, &self.client)))
     }
-    // The client ends the stream once the server has been told; what came before is still handed over.
-    if let Err(error) = subscriber.drain().await {
-        tracing::debug!(%error, "the client has ended");
-        return;
-    }
-    while let Some(message) = subscriber.next().await {
-        if sender.send(request(message, &client)).await.is_err() {
-            return;
+
+    /// The client ends the stream once the server has been told; what came before is still handed over.
+    async fn unsubscribe(&mut self) {
+        if let Err(error) = self.subscriber.drain().await {
+            tracing::debug!(%error, "the client has ended");
         }
     }
 }
