@@ -1,15 +1,17 @@
 //! One client connection: what all its parts share.
 //!
-//! A connection is two small tasks. The [`reader`] owns the receiving half and runs the session; the [`writer`] takes
-//! what waits in the [`outbox`] and writes it. Everybody else only puts frames into the outbox, which never waits.
+//! A connection is one small task, the [`reader`], which receives and runs the session. Everybody only puts frames into
+//! the [`outbox`], which never waits; a [`flush`]er, shared with many others, writes them.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
+use bytes::Bytes;
 use herald_proto::CloseCode;
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
 
 use crate::{
     clock,
@@ -19,19 +21,23 @@ use crate::{
 
 pub mod command;
 pub mod conversation;
+pub mod flush;
 pub mod lanes;
 pub mod outbox;
 pub mod reader;
 pub mod receive;
 pub mod writer;
 
-use outbox::Outbox;
+use flush::Flusher;
+use outbox::{Handover, Outbox, Pushed};
 
 /// Shared by the connection's tasks and by the hub.
 pub struct Conn {
     pub id: Box<str>,
     pub dialect: Dialect,
     pub outbox: Outbox,
+    pub socket: TcpStream,
+    flusher: Arc<Flusher>,
     /// Set once, when the client is known.
     member: Mutex<Option<Member>>,
     /// When the last frame came, in ticks of [`clock`].
@@ -52,11 +58,19 @@ pub struct Member {
 }
 
 impl Conn {
-    pub fn new(id: String, dialect: Dialect, outbox_bytes: usize) -> Arc<Self> {
+    pub fn new(
+        id: String,
+        dialect: Dialect,
+        outbox_bytes: usize,
+        socket: TcpStream,
+        flusher: Arc<Flusher>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: id.into(),
             dialect,
             outbox: Outbox::new(outbox_bytes),
+            socket,
+            flusher,
             member: Mutex::new(None),
             last_in: AtomicU32::new(clock::ticks()),
             waiting: AtomicU32::new(0),
@@ -64,12 +78,40 @@ impl Conn {
         })
     }
 
-    pub fn answer(&self, id: Option<u32>, answer: &Answer) {
-        self.outbox.push_answer(self.dialect.answer(id, answer));
+    /// Puts a push into the outbox. Never waits.
+    pub fn push(self: &Arc<Self>, frame: Bytes) -> Pushed {
+        let pushed = self.outbox.push(frame);
+        if let Pushed::Queued(handover) = pushed {
+            self.hand_over(handover);
+        }
+        pushed
     }
 
-    pub fn close(&self, code: CloseCode) {
-        self.outbox.close(Ending::Code(code));
+    pub fn answer(self: &Arc<Self>, id: Option<u32>, answer: &Answer) {
+        self.answer_frame(self.dialect.answer(id, answer));
+    }
+
+    pub fn answer_frame(self: &Arc<Self>, frame: Bytes) {
+        self.hand_over(self.outbox.push_answer(frame));
+    }
+
+    /// Lets out what was held back, behind the welcome; without one, drops it.
+    pub fn release(self: &Arc<Self>, welcome: Option<Bytes>) {
+        self.hand_over(self.outbox.release(welcome));
+    }
+
+    pub fn close(self: &Arc<Self>, code: CloseCode) {
+        self.end(Ending::Code(code));
+    }
+
+    pub fn end(self: &Arc<Self>, ending: Ending) {
+        self.hand_over(self.outbox.close(ending));
+    }
+
+    fn hand_over(self: &Arc<Self>, handover: Handover) {
+        if handover == Handover::Needed {
+            self.flusher.add(self.clone());
+        }
     }
 
     pub fn set_member(&self, member: Member) {

@@ -16,13 +16,15 @@ use herald_proto::{
     subject::{Names, escape},
 };
 use herald_router::{bus::Bus, config::Faults, failure::Failure};
+use tokio::net::TcpStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     addresses::Addresses,
     auth::{Auth, Identity},
     config::{GatewayConfig, LimitSettings},
-    conn::{Conn, Member},
+    conn::{Conn, Member, flush::Flushers},
+    dialect::Dialect,
     event::{Answer, ConnectOptions, Connected},
     hub::Hub,
     keeper::Keeper,
@@ -53,6 +55,7 @@ pub struct Gateway {
     pub routers: Routers,
     pub keeper: Arc<Keeper>,
     pub presence: Arc<Presence>,
+    flushers: Flushers,
     pub metrics: Metrics,
     /// Tasks of connections and commands.
     pub tasks: TaskTracker,
@@ -76,6 +79,7 @@ impl Gateway {
             routers: Routers::new(bus.clone(), Names::new(config.nats.prefix.clone()), metrics.clone()),
             keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
             presence: Presence::new(bus.clone(), node.clone()),
+            flushers: Flushers::new(&tasks, &metrics.bytes_out),
             dev: config.dev,
             node,
             limits,
@@ -94,14 +98,16 @@ impl Gateway {
             self.keeper.clone().run(),
             self.presence.clone().run(self.hub.clone()),
             self.addresses.run(),
+            self.flushers.run(),
         );
     }
 
     /// A new connection, known to the drain from now on. Its guard goes with it.
-    pub fn open(self: &Arc<Self>, dialect: crate::dialect::Dialect) -> (Arc<Conn>, OpenGuard) {
+    pub fn open(self: &Arc<Self>, dialect: Dialect, socket: TcpStream) -> (Arc<Conn>, OpenGuard) {
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let outbox = usize::try_from(self.limits.outbox.as_u64()).unwrap_or(usize::MAX);
-        let conn = Conn::new(format!("{}-{number:x}", self.node), dialect, outbox);
+        let id = format!("{}-{number:x}", self.node);
+        let conn = Conn::new(id, dialect, outbox, socket, self.flushers.assign());
         self.open.insert(number, conn.clone());
         let guard = OpenGuard {
             gateway: self.clone(),
@@ -140,7 +146,7 @@ impl Gateway {
         let groups = match self.enter_patiently(conn, &user, identity).await {
             Ok(groups) => groups,
             Err(failure) => {
-                conn.outbox.release(None);
+                conn.release(None);
                 return Err(failure);
             }
         };
@@ -160,7 +166,7 @@ impl Gateway {
             time: since,
         };
         let welcome = conn.dialect.answer(id, &Answer::Connected(Box::new(connected)));
-        conn.outbox.release(Some(welcome));
+        conn.release(Some(welcome));
         self.metrics.connected(conn.dialect);
         self.keeper.watch(conn);
         Ok(())

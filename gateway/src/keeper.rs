@@ -158,7 +158,7 @@ impl Slot {
                 return false;
             };
             // What does not fit waits behind so much else that it says nothing; the limit of the outbox decides.
-            let _ = conn.outbox.push(frame.clone());
+            let _ = conn.push(frame.clone());
             conn.outbox.is_open()
         });
     }

@@ -43,7 +43,7 @@ impl Conversation {
     pub async fn received(&mut self, received: Received) -> Result<(), Ending> {
         self.conn.saw_frame();
         match received {
-            Received::Ping(payload) => self.conn.outbox.push_answer(ws::pong(&payload)),
+            Received::Ping(payload) => self.conn.answer_frame(ws::pong(&payload)),
             Received::Pong => {}
             Received::Close(code) => return Err(Ending::Peer(code)),
             Received::Text(payload) => self.frame(true, payload).await,
@@ -145,7 +145,7 @@ impl Conversation {
     }
 }
 
-fn answer_on(conn: &Conn, id: Option<u32>, answer: &Answer) {
+fn answer_on(conn: &Arc<Conn>, id: Option<u32>, answer: &Answer) {
     if id.is_some() || matches!(answer, Answer::Error(_)) {
         conn.answer(id, answer);
     }

@@ -1,6 +1,7 @@
-//! What waits to be written to one connection: bounded in bytes, filled without ever waiting, emptied by the writer.
+//! What waits to be written to one connection: bounded in bytes, filled without ever waiting, emptied by the flusher.
 //!
-//! The outbox also is where a connection's end is decided, once: the first [`Outbox::close`] wins.
+//! The outbox also is where a connection's end is decided, once: the first [`Outbox::close`] wins. And it knows whether
+//! somebody is about to write; whoever is told [`Handover::Needed`] must hand the connection to its flusher.
 
 use std::{
     collections::VecDeque,
@@ -30,6 +31,9 @@ struct State {
     phase: Phase,
     /// Nothing is written until the welcome is there.
     held: bool,
+    /// A flusher or a writer has this connection, and takes what is put in before it lets go.
+    taken: bool,
+    /// Of a writer that is held up by a client that does not read.
     writer: Option<Waker>,
     reader: Option<Waker>,
 }
@@ -48,6 +52,15 @@ enum Phase {
 pub struct Frames {
     first: Option<Bytes>,
     rest: VecDeque<Bytes>,
+}
+
+impl From<Bytes> for Frames {
+    fn from(frame: Bytes) -> Self {
+        Self {
+            first: Some(frame),
+            rest: VecDeque::new(),
+        }
+    }
 }
 
 impl Frames {
@@ -94,24 +107,32 @@ impl Frames {
     }
 }
 
+/// Whether the connection must be handed to its flusher now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Handover {
+    Needed,
+    /// Somebody has it already, or there is nothing to write.
+    No,
+}
+
 /// What became of a pushed frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
 pub enum Pushed {
-    Queued,
+    Queued(Handover),
     /// No room: dropped.
     Full,
     /// The connection is closing: dropped.
     Closed,
 }
 
-/// What the writer has to do next.
+/// What is to be written next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Work {
     Write(Frames),
-    /// Write this close frame, and nothing after it.
+    /// This close frame, and nothing after it.
     Close(Bytes),
-    /// Write nothing.
-    End,
 }
 
 impl Outbox {
@@ -122,6 +143,7 @@ impl Outbox {
                 bytes: 0,
                 phase: Phase::Open,
                 held: false,
+                taken: false,
                 writer: None,
                 reader: None,
             }),
@@ -135,48 +157,46 @@ impl Outbox {
     }
 
     /// Puts an answer in. Without room for it the client does not read what it asks for: the connection ends.
-    pub fn push_answer(&self, frame: Bytes) {
-        if self.put(frame, self.limit + ANSWER_SLACK) == Pushed::Full {
-            self.close(Ending::Code(CloseCode::SlowConsumer));
+    pub fn push_answer(&self, frame: Bytes) -> Handover {
+        match self.put(frame, self.limit + ANSWER_SLACK) {
+            Pushed::Queued(handover) => handover,
+            Pushed::Full => self.close(Ending::Code(CloseCode::SlowConsumer)),
+            Pushed::Closed => Handover::No,
         }
     }
 
     fn put(&self, frame: Bytes, limit: usize) -> Pushed {
-        let waker = {
-            let mut state = self.state.lock();
-            if state.phase != Phase::Open {
-                return Pushed::Closed;
-            }
-            // A frame larger than the whole outbox passes when nothing else waits.
-            if state.bytes > 0 && state.bytes + frame.len() > limit {
-                return Pushed::Full;
-            }
-            state.bytes += frame.len();
-            state.queue.push_back(frame);
-            state.writer.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
+        let mut state = self.state.lock();
+        if state.phase != Phase::Open {
+            return Pushed::Closed;
         }
-        Pushed::Queued
+        // A frame larger than the whole outbox passes when nothing else waits.
+        if state.bytes > 0 && state.bytes + frame.len() > limit {
+            return Pushed::Full;
+        }
+        state.bytes += frame.len();
+        state.queue.push_back(frame);
+        Pushed::Queued(state.hand_over())
     }
 
     /// Begins the end. A slow consumer's queue is dropped, for it would never be written; others get theirs first.
-    pub fn close(&self, ending: Ending) {
-        let (writer, reader) = {
+    pub fn close(&self, ending: Ending) -> Handover {
+        let (handover, wakers) = {
             let mut state = self.state.lock();
             if state.phase != Phase::Open {
-                return;
+                return Handover::No;
             }
             state.phase = Phase::Closing(ending);
             if ending == Ending::Code(CloseCode::SlowConsumer) || state.held {
                 state.drop_queue();
             }
-            (state.writer.take(), state.reader.take())
+            state.held = false;
+            (state.hand_over(), [state.writer.take(), state.reader.take()])
         };
-        for waker in [writer, reader].into_iter().flatten() {
+        for waker in wakers.into_iter().flatten() {
             waker.wake();
         }
+        handover
     }
 
     /// From now on pushes wait, for they must not come before the welcome.
@@ -185,21 +205,19 @@ impl Outbox {
     }
 
     /// The welcome is written first, then what has waited. Without one, nothing that waits is written.
-    pub fn release(&self, welcome: Option<Bytes>) {
-        let writer = {
-            let mut state = self.state.lock();
-            state.held = false;
-            match welcome {
-                Some(frame) if state.phase == Phase::Open => {
-                    state.bytes += frame.len();
-                    state.queue.push_front(frame);
-                }
-                _ => state.drop_queue(),
+    pub fn release(&self, welcome: Option<Bytes>) -> Handover {
+        let mut state = self.state.lock();
+        state.held = false;
+        match welcome {
+            Some(frame) if state.phase == Phase::Open => {
+                state.bytes += frame.len();
+                state.queue.push_front(frame);
+                state.hand_over()
             }
-            state.writer.take()
-        };
-        if let Some(waker) = writer {
-            waker.wake();
+            _ => {
+                state.drop_queue();
+                Handover::No
+            }
         }
     }
 
@@ -214,31 +232,29 @@ impl Outbox {
         self.state.lock().phase == Phase::Open
     }
 
-    // --- the writer's side ---
+    // --- the writing side: whoever has been handed the connection ---
 
-    /// Waits for work; `written` bytes of what was taken before have been written.
-    pub async fn work(&self, written: usize) -> Work {
-        let mut written = written;
-        poll_fn(|cx| self.poll_work(std::mem::take(&mut written), cx)).await
-    }
-
-    fn poll_work(&self, written: usize, cx: &mut Context<'_>) -> Poll<Work> {
+    /// The next work; `written` bytes of what was taken before have been written. None lets the connection go: whoever
+    /// puts something in next hands it over anew.
+    pub fn next(&self, written: usize) -> Option<Work> {
         let mut state = self.state.lock();
         state.bytes -= written;
         if !state.queue.is_empty() && !state.held {
-            return Poll::Ready(Work::Write(std::mem::take(&mut state.queue)));
+            return Some(Work::Write(std::mem::take(&mut state.queue)));
         }
-        match state.phase {
-            Phase::Open => {
-                register(&mut state.writer, cx);
-                Poll::Pending
-            }
-            Phase::Closing(ending) => Poll::Ready(Work::Close(match ending {
+        if let Phase::Closing(ending) = state.phase {
+            return Some(Work::Close(match ending {
                 Ending::Code(code) => ws::close(Some(code.code()), code.reason()),
                 Ending::Peer(code) => ws::close(code, ""),
-            })),
-            Phase::Ended => Poll::Ready(Work::End),
+            }));
         }
+        state.taken = false;
+        None
+    }
+
+    /// A part of what was taken has been written; the rest is to follow.
+    pub fn wrote(&self, bytes: usize) {
+        self.state.lock().bytes -= bytes;
     }
 
     /// Resolves when the connection is to be closed, while the writer is held up by a client that does not read.
@@ -292,6 +308,14 @@ impl Outbox {
 }
 
 impl State {
+    fn hand_over(&mut self) -> Handover {
+        if self.taken || self.held {
+            return Handover::No;
+        }
+        self.taken = true;
+        Handover::Needed
+    }
+
     fn drop_queue(&mut self) {
         self.bytes -= self.queue.bytes();
         self.queue = Frames::default();
@@ -307,34 +331,31 @@ fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
-
     use super::*;
 
     fn frame(n: usize) -> Bytes {
         vec![b'x'; n].into()
     }
 
-    fn work(outbox: &Outbox) -> Option<Work> {
-        outbox.work(0).now_or_never()
-    }
+    const QUEUED: Pushed = Pushed::Queued(Handover::No);
+    const HANDED: Pushed = Pushed::Queued(Handover::Needed);
 
     #[test]
     fn it_is_bounded_in_bytes_and_what_is_being_written_counts() {
         let outbox = Outbox::new(100);
-        assert_eq!(outbox.push(frame(60)), Pushed::Queued);
+        assert_eq!(outbox.push(frame(60)), HANDED);
         assert_eq!(outbox.push(frame(60)), Pushed::Full);
-        assert_eq!(outbox.push(frame(40)), Pushed::Queued);
-        assert!(matches!(work(&outbox), Some(Work::Write(frames)) if frames.len() == 2));
+        assert_eq!(outbox.push(frame(40)), QUEUED);
+        assert!(matches!(outbox.next(0), Some(Work::Write(frames)) if frames.len() == 2));
         assert_eq!(outbox.push(frame(1)), Pushed::Full, "taken is not written");
-        assert_eq!(outbox.work(100).now_or_never(), None);
-        assert_eq!(outbox.push(frame(1)), Pushed::Queued);
+        assert_eq!(outbox.next(100), None);
+        assert_eq!(outbox.push(frame(1)), HANDED, "it was let go");
     }
 
     #[test]
     fn a_frame_larger_than_all_passes_alone() {
         let outbox = Outbox::new(100);
-        assert_eq!(outbox.push(frame(500)), Pushed::Queued);
+        assert_eq!(outbox.push(frame(500)), HANDED);
         assert_eq!(outbox.push(frame(1)), Pushed::Full);
     }
 
@@ -352,52 +373,68 @@ mod tests {
     }
 
     #[test]
+    fn one_at_a_time_has_the_connection_and_nothing_is_left_behind() {
+        let outbox = Outbox::new(100);
+        assert_eq!(outbox.push(frame(1)), HANDED);
+        assert_eq!(outbox.push(frame(2)), QUEUED);
+        assert!(matches!(outbox.next(0), Some(Work::Write(frames)) if frames.len() == 2));
+        assert_eq!(
+            outbox.push(frame(3)),
+            QUEUED,
+            "the one who writes will come back for it"
+        );
+        assert_eq!(outbox.close(Ending::Code(CloseCode::Kicked)), Handover::No);
+        assert!(matches!(outbox.next(3), Some(Work::Write(frames)) if frames.len() == 1));
+        assert!(matches!(outbox.next(3), Some(Work::Close(_))));
+    }
+
+    #[test]
     fn the_first_end_wins_and_comes_after_what_waits() {
         let outbox = Outbox::new(100);
-        outbox.push(frame(10));
-        outbox.close(Ending::Code(CloseCode::Kicked));
-        outbox.close(Ending::Code(CloseCode::ShuttingDown));
+        assert_eq!(outbox.push(frame(10)), HANDED);
+        assert_eq!(outbox.close(Ending::Code(CloseCode::Kicked)), Handover::No);
+        assert_eq!(outbox.close(Ending::Code(CloseCode::ShuttingDown)), Handover::No);
         assert_eq!(outbox.push(frame(10)), Pushed::Closed);
-        assert!(matches!(work(&outbox), Some(Work::Write(frames)) if frames.len() == 1));
+        assert!(matches!(outbox.next(0), Some(Work::Write(frames)) if frames.len() == 1));
         let close = ws::close(Some(4102), "kicked");
-        assert_eq!(work(&outbox), Some(Work::Close(close)));
+        assert_eq!(outbox.next(10), Some(Work::Close(close)));
         outbox.end();
-        assert_eq!(work(&outbox), Some(Work::End));
+        assert_eq!(outbox.next(0), None);
     }
 
     #[test]
     fn a_slow_consumers_queue_is_dropped() {
         let outbox = Outbox::new(100);
-        outbox.push(frame(10));
-        outbox.close(Ending::Code(CloseCode::SlowConsumer));
-        assert!(matches!(work(&outbox), Some(Work::Close(_))));
+        assert_eq!(outbox.push(frame(10)), HANDED);
+        assert_eq!(outbox.close(Ending::Code(CloseCode::SlowConsumer)), Handover::No);
+        assert!(matches!(outbox.next(0), Some(Work::Close(_))));
     }
 
     #[test]
     fn the_welcome_comes_first() {
         let outbox = Outbox::new(100);
         outbox.hold();
-        outbox.push(frame(10));
-        assert_eq!(work(&outbox), None);
-        outbox.release(Some(frame(1)));
-        assert!(matches!(work(&outbox), Some(Work::Write(frames)) if frames.iter().map(Bytes::len).eq([1, 10])));
+        assert_eq!(outbox.push(frame(10)), QUEUED, "held back");
+        assert_eq!(outbox.release(Some(frame(1))), Handover::Needed);
+        assert!(matches!(outbox.next(0), Some(Work::Write(frames)) if frames.iter().map(Bytes::len).eq([1, 10])));
+        assert_eq!(outbox.next(11), None);
         outbox.hold();
-        outbox.push(frame(10));
-        outbox.release(None);
-        assert_eq!(work(&outbox), None);
+        assert_eq!(outbox.push(frame(10)), QUEUED);
+        assert_eq!(outbox.release(None), Handover::No);
+        assert_eq!(outbox.next(0), None);
         outbox.hold();
-        outbox.push(frame(10));
-        outbox.close(Ending::Code(CloseCode::ShuttingDown));
-        assert!(matches!(work(&outbox), Some(Work::Close(_))));
+        assert_eq!(outbox.push(frame(10)), QUEUED);
+        assert_eq!(outbox.close(Ending::Code(CloseCode::ShuttingDown)), Handover::Needed);
+        assert!(matches!(outbox.next(0), Some(Work::Close(_))));
     }
 
     #[test]
     fn answers_have_slack_and_then_end_the_connection() {
         let outbox = Outbox::new(100);
-        outbox.push(frame(100));
-        outbox.push_answer(frame(50));
+        assert_eq!(outbox.push(frame(100)), HANDED);
+        assert_eq!(outbox.push_answer(frame(50)), Handover::No);
         assert!(outbox.is_open());
-        outbox.push_answer(frame(ANSWER_SLACK));
+        assert_eq!(outbox.push_answer(frame(ANSWER_SLACK)), Handover::No);
         assert_eq!(outbox.ending(), Some(Ending::Code(CloseCode::SlowConsumer)));
     }
 }

@@ -13,8 +13,7 @@ use tokio::net::TcpStream;
 
 use super::{
     conversation::Conversation,
-    receive::{Broken, Receiver},
-    writer,
+    receive::{self, Broken, Receiver},
 };
 use crate::{
     addresses::Slot,
@@ -54,13 +53,10 @@ pub async fn start(
         tracing::error!("an upgraded connection is no TCP stream");
         return;
     };
-    let (read, write) = socket.into_split();
     let limit = usize::try_from(gateway.limits.frame.as_u64()).unwrap_or(usize::MAX);
-    let receiver = Receiver::new(&ahead, read, limit);
+    let receiver = Receiver::new(&ahead, limit);
     drop(ahead);
-    let (conn, open) = gateway.open(opening.dialect);
-    let bytes_out = gateway.metrics.bytes_out.clone();
-    gateway.tasks.spawn(writer::run(conn.clone(), write, bytes_out));
+    let (conn, open) = gateway.open(opening.dialect, socket);
     let mut reader = Box::new(Reader {
         receiver,
         conversation: Conversation::new(gateway.clone(), conn.clone()),
@@ -100,13 +96,13 @@ impl Reader {
     async fn run(mut self: Box<Self>) {
         let conn = self.conversation.conn.clone();
         tokio::select! {
-            ending = self.read() => conn.outbox.close(ending),
+            ending = self.read() => conn.end(ending),
             () = conn.outbox.not_open() => {}
         }
         Box::pin(self.end()).await;
     }
 
-    async fn end(mut self: Box<Self>) {
+    async fn end(self: Box<Self>) {
         let Conversation { gateway, conn, .. } = &self.conversation;
         let outbox = &conn.outbox;
         metrics::closed(match outbox.ending() {
@@ -121,7 +117,7 @@ impl Reader {
         };
         tokio::select! {
             () = said => {}
-            () = self.receiver.discard() => outbox.ended().await,
+            () = receive::discard(&conn.socket) => outbox.ended().await,
         }
     }
 
@@ -135,7 +131,7 @@ impl Reader {
             }
         }
         loop {
-            if self.receiver.readable().await.is_err() {
+            if self.receiver.readable(&self.conversation.conn.socket).await.is_err() {
                 return Ending::Peer(None);
             }
             // Only waiting has its place in the task; what is done with a frame is boxed.
@@ -148,7 +144,10 @@ impl Reader {
     /// Until the client is known.
     async fn first_frame(&mut self) -> Result<(), Ending> {
         while !self.conversation.is_welcomed() {
-            self.receiver.readable().await.map_err(|_| Ending::Peer(None))?;
+            self.receiver
+                .readable(&self.conversation.conn.socket)
+                .await
+                .map_err(|_| Ending::Peer(None))?;
             self.burst().await?;
         }
         Ok(())
@@ -160,7 +159,8 @@ impl Reader {
         let Self {
             receiver, conversation, ..
         } = self;
-        let mut burst = receiver.burst(&read);
+        let conn = conversation.conn.clone();
+        let mut burst = receiver.burst(&conn.socket, &read);
         loop {
             match burst.next().await {
                 Ok(Some(received)) => conversation.received(received).await?,

@@ -13,8 +13,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead};
 use herald_proto::CloseCode;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, ReadBuf},
-    net::tcp::OwnedReadHalf,
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
 };
 
 /// Largest payload of a control frame (RFC 6455, 5.5).
@@ -44,7 +44,6 @@ pub enum Broken {
 pub struct Receiver {
     /// What came in the same packet as the upgrade request.
     ahead: Bytes,
-    socket: OwnedReadHalf,
     max_message: usize,
     fragments: Option<Fragments>,
 }
@@ -58,30 +57,29 @@ struct Fragments {
 }
 
 impl Receiver {
-    pub fn new(ahead: &[u8], socket: OwnedReadHalf, max_message: usize) -> Self {
+    pub fn new(ahead: &[u8], max_message: usize) -> Self {
         Self {
             // A copy: even when empty, hyper's own would keep its whole read buffer alive.
             ahead: Bytes::copy_from_slice(ahead),
-            socket,
             max_message,
             fragments: None,
         }
     }
 
     /// Waits, without a buffer, until there is something to read. May be dropped and called again.
-    pub async fn readable(&self) -> io::Result<()> {
+    pub async fn readable(&self, socket: &TcpStream) -> io::Result<()> {
         if self.ahead.has_remaining() {
             return Ok(());
         }
-        self.socket.readable().await
+        socket.readable().await
     }
 
     /// Begins to read; to be called when there is something.
-    pub fn burst<'a>(&'a mut self, read: &'a AtomicU64) -> Burst<'a> {
+    pub fn burst<'a>(&'a mut self, socket: &'a TcpStream, read: &'a AtomicU64) -> Burst<'a> {
         read.store(0, Ordering::Relaxed);
         let stream = Counted {
             ahead: &mut self.ahead,
-            socket: &mut self.socket,
+            socket,
             read,
         };
         let (mut frames, _unused) = fastwebsockets::after_handshake_split(stream, tokio::io::sink(), Role::Server);
@@ -97,19 +95,25 @@ impl Receiver {
             max_message: self.max_message,
         }
     }
+}
 
-    /// Reads and forgets until the client is gone, so that it can still receive the reason why.
-    pub async fn discard(&mut self) {
-        // Boxed: a connection that never comes here must not have room for it.
-        let mut scratch = vec![0u8; 1024];
-        while matches!(self.socket.read(&mut scratch).await, Ok(n) if n > 0) {}
+/// Reads and forgets until the client is gone, so that it can still receive the reason why.
+pub async fn discard(socket: &TcpStream) {
+    // Boxed: a connection that never comes here must not have room for it.
+    let mut scratch = vec![0u8; 1024];
+    while socket.readable().await.is_ok() {
+        match socket.try_read(&mut scratch) {
+            Ok(1..) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => return,
+        }
     }
 }
 
 /// Counts what is read, so that it is known when all of it has been used up.
 struct Counted<'a> {
     ahead: &'a mut Bytes,
-    socket: &'a mut OwnedReadHalf,
+    socket: &'a TcpStream,
     read: &'a AtomicU64,
 }
 
@@ -121,7 +125,14 @@ impl AsyncRead for Counted<'_> {
             buf.put_slice(&self.ahead[..n]);
             self.ahead.advance(n);
         } else {
-            std::task::ready!(Pin::new(&mut *self.socket).poll_read(cx, buf))?;
+            loop {
+                std::task::ready!(self.socket.poll_read_ready(cx))?;
+                match self.socket.try_read_buf(buf) {
+                    // There was nothing, after all: the readiness is taken back.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    outcome => break outcome.map(drop)?,
+                }
+            }
         }
         let n = (buf.filled().len() - before) as u64;
         self.read.fetch_add(n, Ordering::Relaxed);

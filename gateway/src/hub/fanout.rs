@@ -57,8 +57,8 @@ pub(super) fn push_to(members: &[Arc<Conn>], push: &Push, durable: bool, metrics
     let mut encoded = Encoded::new(push);
     let mut queued = 0;
     for conn in members {
-        match conn.outbox.push(encoded.frame(conn.dialect).clone()) {
-            Pushed::Queued => queued += 1,
+        match conn.push(encoded.frame(conn.dialect).clone()) {
+            Pushed::Queued(_) => queued += 1,
             Pushed::Closed => {}
             Pushed::Full if durable => conn.close(CloseCode::SlowConsumer),
             Pushed::Full => metrics.dropped_slow.increment(1),

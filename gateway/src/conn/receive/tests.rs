@@ -24,25 +24,23 @@ fn frame(head: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-async fn pair(ahead: Vec<u8>, max: usize) -> (Receiver, TcpStream) {
+async fn pair(ahead: Vec<u8>, max: usize) -> (Receiver, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();
-    let (read, write) = server.into_split();
-    write.forget();
-    (Receiver::new(&ahead, read, max), client)
+    (Receiver::new(&ahead, max), server, client)
 }
 
 /// All that comes out of `bytes`, and what it ended with.
 async fn receive(bytes: &[u8], max: usize) -> (Vec<String>, Broken) {
-    let (mut receiver, mut client) = pair(Vec::new(), max).await;
+    let (mut receiver, server, mut client) = pair(Vec::new(), max).await;
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
     let mut got = Vec::new();
     let read = AtomicU64::new(0);
     loop {
-        receiver.readable().await.unwrap();
-        let mut burst = receiver.burst(&read);
+        receiver.readable(&server).await.unwrap();
+        let mut burst = receiver.burst(&server, &read);
         loop {
             match burst.next().await {
                 Ok(Some(received)) => got.push(match received {
@@ -117,7 +115,7 @@ async fn no_byte_is_lost_between_bursts() {
     let messages: Vec<String> = (0..200).map(|i| "x".repeat(i * 7 % 300)).collect();
     let bytes: Vec<u8> = messages.iter().flat_map(|m| frame(0x81, m.as_bytes())).collect();
     let (ahead, rest) = bytes.split_at(1000);
-    let (mut receiver, mut client) = pair(ahead.to_vec(), 1000).await;
+    let (mut receiver, server, mut client) = pair(ahead.to_vec(), 1000).await;
     let rest = rest.to_vec();
     let sender = tokio::spawn(async move {
         for chunk in rest.chunks(97) {
@@ -128,8 +126,8 @@ async fn no_byte_is_lost_between_bursts() {
     let mut got = Vec::new();
     let (read, mut bursts) = (AtomicU64::new(0), 0);
     while got.len() < messages.len() {
-        receiver.readable().await.unwrap();
-        let mut burst = receiver.burst(&read);
+        receiver.readable(&server).await.unwrap();
+        let mut burst = receiver.burst(&server, &read);
         bursts += 1;
         while let Some(Received::Text(text)) = burst.next().await.unwrap() {
             got.push(String::from_utf8(text.to_vec()).unwrap());
