@@ -1,6 +1,8 @@
 //! Requests and messages of core NATS.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -11,6 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::watch;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{READ, Shared};
 use crate::bus::{BusError, BusState, PubSub, Reply, ReplyTo, Request, Requests, Result, Source};
@@ -29,6 +32,7 @@ impl NatsPubSub {
         Requests(Box::new(Subscription {
             subscriber,
             client: self.shared.link.client().clone(),
+            shutdown: Box::pin(self.shared.shutdown.clone().cancelled_owned()),
         }))
     }
 }
@@ -37,11 +41,16 @@ impl NatsPubSub {
 struct Subscription {
     subscriber: Subscriber,
     client: Arc<Client>,
+    /// The client itself would not end while NATS is away.
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 #[async_trait]
 impl Source for Subscription {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Request>> {
+        if self.shutdown.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         let next = self.subscriber.poll_next_unpin(cx);
         next.map(|message| message.map(|message| request(message, &self.client)))
     }
