@@ -3,7 +3,9 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
@@ -17,6 +19,8 @@ use tokio::{
     net::TcpStream,
 };
 
+/// Taken in one system call, before there is a buffer. Most of what clients send fits; the rest follows in the burst.
+const FIRST_READ: usize = 4096;
 /// Largest payload of a control frame (RFC 6455, 5.5).
 const CONTROL_BYTES: usize = 125;
 
@@ -42,7 +46,7 @@ pub enum Broken {
 
 /// The receiving half of a connection.
 pub struct Receiver {
-    /// What came in the same packet as the upgrade request.
+    /// What was read before the burst that is to serve it.
     ahead: Bytes,
     max_message: usize,
     fragments: Option<Fragments>,
@@ -66,12 +70,27 @@ impl Receiver {
         }
     }
 
-    /// Waits, without a buffer, until there is something to read. May be dropped and called again.
-    pub async fn readable(&self, socket: &TcpStream) -> io::Result<()> {
-        if self.ahead.has_remaining() {
-            return Ok(());
+    /// Waits, without a buffer, until something has come. May be dropped and called again.
+    ///
+    /// That a socket is said to be readable is not enough: after a read that took all there was it still is, and a
+    /// buffer would be held from one frame to the next. So what there is is read into this call's own space first.
+    pub async fn readable(&mut self, socket: &TcpStream) -> io::Result<()> {
+        poll_fn(|cx| self.poll_readable(socket, cx)).await
+    }
+
+    fn poll_readable(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.ahead.has_remaining() {
+            std::task::ready!(socket.poll_read_ready(cx))?;
+            let mut space = [const { MaybeUninit::uninit() }; FIRST_READ];
+            let mut came = ReadBuf::uninit(&mut space);
+            match socket.try_read_buf(&mut came) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => self.ahead = Bytes::copy_from_slice(came.filled()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
-        socket.readable().await
+        Poll::Ready(Ok(()))
     }
 
     /// Begins to read; to be called when there is something.
