@@ -3,15 +3,18 @@
 //! A connection is one small task, the [`reader`], which receives and runs the session. Everybody only puts frames into
 //! the [`outbox`], which never waits; a [`flush`]er, shared with many others, writes them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use herald_proto::CloseCode;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     clock,
@@ -24,12 +27,20 @@ pub mod conversation;
 pub mod flush;
 pub mod lanes;
 pub mod outbox;
+pub mod progress;
+mod query;
 pub mod reader;
 pub mod receive;
 pub mod writer;
 
 use flush::Flusher;
 use outbox::{Handover, Outbox, Pushed};
+use progress::Progress;
+
+/// How long a large answer waits until what was sent before it has been read.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// A client on a slow line takes far longer for what is in its way.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Shared by the connection's tasks and by the hub.
 pub struct Conn {
@@ -46,6 +57,7 @@ pub struct Conn {
     waiting: AtomicU32,
     /// When the token ends, in Unix seconds.
     expires: AtomicU64,
+    pub progress: Progress,
 }
 
 /// Who is connected.
@@ -75,6 +87,7 @@ impl Conn {
             last_in: AtomicU32::new(clock::ticks()),
             waiting: AtomicU32::new(0),
             expires: AtomicU64::new(u64::MAX),
+            progress: Progress::default(),
         })
     }
 
@@ -93,6 +106,20 @@ impl Conn {
 
     pub fn answer_frame(self: &Arc<Self>, frame: Bytes) {
         self.hand_over(self.outbox.push_answer(frame));
+    }
+
+    /// Puts a large answer into the outbox as soon as it leaves room for pushes: who asks for much and reads it is no
+    /// slow consumer. Who does not read it is.
+    pub async fn answer_in_time(self: &Arc<Self>, frame: Bytes) {
+        let end = Instant::now() + READ_WITHIN;
+        loop {
+            match self.outbox.push_large(frame.clone()) {
+                Pushed::Queued(handover) => return self.hand_over(handover),
+                Pushed::Closed => return,
+                Pushed::Full if Instant::now() < end => tokio::time::sleep(LOOK_AGAIN).await,
+                Pushed::Full => return self.close(CloseCode::SlowConsumer),
+            }
+        }
     }
 
     /// Lets out what was held back, behind the welcome; without one, drops it.

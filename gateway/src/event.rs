@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use herald_proto::{
     CloseCode, ErrorCode, Target,
+    cluster::Stored,
     id::{self, IdError},
 };
 use herald_router::failure::Failure;
@@ -39,6 +40,7 @@ pub enum Command {
         token: String,
     },
     Ping,
+    History(HistoryQuery),
     /// A command with a value that cannot be, and why.
     Faulty(String),
     /// A command of the protocol that this version does not serve yet.
@@ -86,6 +88,52 @@ impl Send {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryQuery {
+    pub of: HistoryOf,
+    pub after: Option<String>,
+    pub before: Option<String>,
+    pub limit: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HistoryOf {
+    /// The client's own user's.
+    Inbox,
+    Group(String),
+    All,
+}
+
+impl HistoryOf {
+    /// Exactly one of the three, in every dialect.
+    pub fn new(user: Option<bool>, group: Option<String>, all: Option<bool>) -> Result<Self, &'static str> {
+        match (user.unwrap_or_default(), group, all.unwrap_or_default()) {
+            (true, None, false) => Ok(Self::Inbox),
+            (false, Some(group), false) => Ok(Self::Group(group)),
+            (false, None, true) => Ok(Self::All),
+            _ => Err("\"of\" must name exactly one of \"user\":true, group, \"all\":true"),
+        }
+    }
+
+    pub fn target(self, user: &str) -> Target {
+        match self {
+            Self::Inbox => Target::user(user),
+            Self::Group(group) => Target::group(group),
+            Self::All => Target::All,
+        }
+    }
+}
+
+impl HistoryQuery {
+    /// The rules that hold in every dialect; routers know the others, and do not know an unset limit from 0.
+    pub fn check(self) -> Result<Self, &'static str> {
+        if self.limit == Some(0) {
+            return Err("limit must be 1 to 1000");
+        }
+        Ok(self)
+    }
+}
+
 /// A frame that is no command, or one with a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadFrame {
@@ -111,6 +159,7 @@ pub enum Answer {
     Joined { group: String },
     Left { group: String },
     Refreshed { expires: u64 },
+    History(History),
     Pong,
     Error(ErrorAnswer),
 }
@@ -137,6 +186,13 @@ pub struct Sent {
     pub online: Option<bool>,
     pub duplicate: bool,
     pub time: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    pub messages: Vec<Message>,
+    pub more: bool,
+    pub gap: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,7 +224,16 @@ impl From<Failure> for Answer {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Push {
     Message(Message),
-    Group { group: String, joined: bool },
+    Group {
+        group: String,
+        joined: bool,
+    },
+    /// All up to here has been given.
+    Cursor(String),
+    Notice {
+        code: &'static str,
+        message: &'static str,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -180,6 +245,24 @@ pub struct Message {
     pub body: Body,
     pub time: u64,
     pub offset: Option<String>,
+}
+
+impl Message {
+    /// What was stored for `target`; a copy in its sender's inbox tells whom the message was for.
+    pub fn new(target: &Target, stored: Stored, offset: Option<String>) -> Self {
+        Self {
+            id: stored.id,
+            from: stored.from,
+            to: stored.to.and_then(Target::from_proto).unwrap_or_else(|| target.clone()),
+            kind: stored.kind,
+            body: Body {
+                bytes: stored.body,
+                content_type: stored.content_type,
+            },
+            time: stored.time,
+            offset,
+        }
+    }
 }
 
 /// How a connection ends.

@@ -12,7 +12,6 @@ use herald_proto::{
     CloseCode, ErrorCode,
     cluster::ConnectCommand,
     id,
-    offset::Cursor,
     subject::{Names, escape},
 };
 use herald_router::{bus::Bus, config::Faults, failure::Failure};
@@ -26,12 +25,13 @@ use crate::{
     conn::{Conn, Member, flush::Flushers},
     dialect::Dialect,
     event::{Answer, ConnectOptions, Connected},
-    hub::Hub,
+    hub::{Entered, Hub, Start},
     keeper::Keeper,
     metrics::Metrics,
     origin::Origins,
     presence::Presence,
     rate::Rate,
+    reread,
     routers::Routers,
 };
 
@@ -71,12 +71,13 @@ impl Gateway {
         let metrics = Metrics::new();
         let tasks = TaskTracker::new();
         let limits = config.limits.clone();
+        let names = Names::new(config.nats.prefix.clone());
         Ok(Arc::new(Self {
             auth: Auth::new(&config.auth)?,
             origins: Origins::new(&config.public.origins, config.dev),
             addresses: Addresses::new(&limits),
-            hub: Hub::new(bus.clone(), LINGER, tasks.clone(), metrics.clone()),
-            routers: Routers::new(bus.clone(), Names::new(config.nats.prefix.clone()), metrics.clone()),
+            hub: Hub::new(bus.clone(), &names, LINGER, tasks.clone(), metrics.clone()),
+            routers: Routers::new(bus.clone(), names, metrics.clone()),
             keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
             presence: Presence::new(bus.clone(), node.clone()),
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
@@ -99,6 +100,8 @@ impl Gateway {
             self.presence.clone().run(self.hub.clone()),
             self.addresses.run(),
             self.flushers.run(),
+            self.routers.run(&self.tasks),
+            reread::run(self.clone()),
         );
     }
 
@@ -133,7 +136,7 @@ impl Gateway {
         identity: &Identity,
         options: &ConnectOptions,
     ) -> Result<(), Failure> {
-        check_options(options)?;
+        let start = start(options)?;
         let user: Arc<str> = identity.user.as_str().into();
         let since = id::now_ms();
         conn.set_member(Member {
@@ -143,8 +146,11 @@ impl Gateway {
         });
         self.set_expiry(conn, identity);
         conn.outbox.hold();
-        let groups = match self.enter_patiently(conn, &user, identity).await {
-            Ok(groups) => groups,
+        conn.progress.fell_behind();
+        let entered = self.enter_patiently(conn, &user, identity, &start).await;
+        conn.progress.caught_up();
+        let mut entered = match entered {
+            Ok(entered) => entered,
             Err(failure) => {
                 conn.release(None);
                 return Err(failure);
@@ -154,11 +160,10 @@ impl Gateway {
             user: identity.user.clone(),
             connection: conn.id.to_string(),
             node: self.node.clone(),
-            groups,
-            cursor: None,
-            resumed: false,
-            // What came since the client's cursor is not replayed yet: it must know.
-            gap: options.cursor.is_some(),
+            groups: std::mem::take(&mut entered.groups),
+            cursor: Some(entered.cursor.to_string()),
+            resumed: entered.resumed,
+            gap: entered.gap,
             ping: u32::try_from(self.limits.ping_interval.as_secs())
                 .unwrap_or(u32::MAX)
                 .max(1),
@@ -167,6 +172,7 @@ impl Gateway {
         };
         let welcome = conn.dialect.answer(id, &Answer::Connected(Box::new(connected)));
         conn.release(Some(welcome));
+        self.hub.follow(conn, entered);
         self.metrics.connected(conn.dialect);
         self.keeper.watch(conn);
         Ok(())
@@ -178,10 +184,11 @@ impl Gateway {
         conn: &Arc<Conn>,
         user: &Arc<str>,
         identity: &Identity,
-    ) -> Result<Vec<String>, Failure> {
+        start: &Start,
+    ) -> Result<Entered, Failure> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let failure = match self.enter(conn, user, identity).await {
+            let failure = match self.enter(conn, user, identity, start).await {
                 Err(failure) if failure.code.retry() => failure,
                 outcome => return outcome,
             };
@@ -193,15 +200,21 @@ impl Gateway {
     }
 
     /// Subscribed first, asked then: the router's answer proves that the server knows of the subscriptions.
-    async fn enter(&self, conn: &Arc<Conn>, user: &Arc<str>, identity: &Identity) -> Result<Vec<String>, Failure> {
-        self.hub.enter(conn, user).await?;
+    async fn enter(
+        &self,
+        conn: &Arc<Conn>,
+        user: &Arc<str>,
+        identity: &Identity,
+        start: &Start,
+    ) -> Result<Entered, Failure> {
+        self.hub.announce(conn, user).await?;
         let command = ConnectCommand {
             user: identity.user.clone(),
             groups: identity.groups.clone(),
             dedup: format!("c.{}.0", escape(&conn.id)),
         };
-        let (told, ()) = tokio::join!(self.routers.connect(&command), self.announced(user));
-        Ok(self.hub.enter_groups(conn, user, &told?.groups).await?)
+        let (told, ()) = tokio::join!(self.routers.connect(command), self.announced(user));
+        Ok(self.hub.enter(conn, user, start, &told?.groups).await?)
     }
 
     /// Resolves when routers can know that the user is online, or after a moment.
@@ -246,23 +259,21 @@ impl Gateway {
     }
 }
 
-fn check_options(options: &ConnectOptions) -> Result<(), Failure> {
+/// From where on the client wants messages; fails for options that cannot be.
+fn start(options: &ConnectOptions) -> Result<Start, Failure> {
     if let Some(device) = &options.device {
         id::check("device", device)?;
     }
-    match options.since.as_deref() {
-        None | Some("start") => {}
-        Some(_) => return Err(Failure::bad_request("since must be \"start\"")),
+    match (&options.cursor, options.since.as_deref()) {
+        (None, None) => Ok(Start::Now),
+        (None, Some("start")) => Ok(Start::Beginning),
+        (None, Some(_)) => Err(Failure::bad_request("since must be \"start\"")),
+        (Some(cursor), None) => match cursor.parse() {
+            Ok(cursor) => Ok(Start::Cursor(cursor)),
+            Err(_) => Err(Failure::bad_request("malformed cursor")),
+        },
+        (Some(_), Some(_)) => Err(Failure::bad_request("cursor and since exclude each other")),
     }
-    if let Some(cursor) = &options.cursor
-        && cursor.parse::<Cursor>().is_err()
-    {
-        return Err(Failure::bad_request("malformed cursor"));
-    }
-    if options.cursor.is_some() && options.since.is_some() {
-        return Err(Failure::bad_request("cursor and since exclude each other"));
-    }
-    Ok(())
 }
 
 /// How a connect that failed ends the connection.

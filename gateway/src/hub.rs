@@ -9,26 +9,39 @@ use std::{
 };
 
 use dashmap::{DashMap, mapref::entry::Entry};
-use herald_proto::{Target, cluster};
+use herald_proto::{Target, cluster, id, subject::Names};
 use herald_router::bus::{Bus, BusError, LiveCopy, LiveSink, LogEntry};
 use parking_lot::MutexGuard;
 use prost::Message as _;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{conn::Conn, metrics::Metrics};
 
 mod anew;
+mod catchup;
+mod entrance;
 mod fanout;
 mod idle;
 pub mod membership;
+mod newest;
+mod nudge;
+mod reads;
 mod repair;
 pub mod sequencer;
+mod sweep;
+mod tail;
 mod topic;
+
+pub use entrance::{Entered, Start};
 
 use idle::Idle;
 use membership::Orders;
+use newest::Newests;
+use reads::Reads;
 use sequencer::Step;
+use sweep::Rounds;
 use topic::{Topic, TopicState};
 
 pub struct Hub {
@@ -36,22 +49,33 @@ pub struct Hub {
     this: Weak<Hub>,
     topics: DashMap<Target, Arc<Topic>>,
     bus: Bus,
+    /// The subject of the routers' nudges.
+    nudges: String,
     idle: Idle,
     /// Group changes that came with live copies, to be acted on by a task that may wait.
     orders: Orders,
+    newests: Newests,
+    reads: Reads,
+    rounds: Rounds,
+    repairs: Semaphore,
     tasks: TaskTracker,
     metrics: Metrics,
 }
 
 impl Hub {
     /// `linger`: how long a subscription outlives its last local member.
-    pub fn new(bus: Bus, linger: Duration, tasks: TaskTracker, metrics: Metrics) -> Arc<Self> {
+    pub fn new(bus: Bus, names: &Names, linger: Duration, tasks: TaskTracker, metrics: Metrics) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
             topics: DashMap::new(),
             bus,
+            nudges: names.nudge(),
             idle: Idle::new(linger),
             orders: Orders::new(),
+            newests: newest::batcher(),
+            reads: Reads::default(),
+            rounds: Rounds::new(),
+            repairs: Semaphore::new(repair::ABREAST),
             tasks,
             metrics,
         })
@@ -59,9 +83,14 @@ impl Hub {
 
     /// The work that goes on beside the connections; ends when dropped.
     pub async fn run(self: Arc<Self>) {
+        let bus = self.bus.clone();
         tokio::join!(
             self.clone().drop_idle(),
             self.clone().follow_log(),
+            self.clone().sweep_forever(),
+            self.clone().hear_nudges(),
+            self.newests
+                .run(&self.tasks, move |questions| newest::answer(bus.clone(), questions)),
             membership::run(self.clone())
         );
     }
@@ -73,6 +102,9 @@ impl Hub {
             Entry::Vacant(entry) => entry.insert(Topic::new(target.clone())).clone(),
         };
         let fresh = topic.subscribe(&self.bus, self.clone()).await?;
+        if fresh {
+            self.rounds.look_again(target.clone());
+        }
         Ok((topic, fresh))
     }
 
@@ -103,7 +135,7 @@ impl Hub {
         };
         let mut state = topic.state.lock();
         state.remove(conn);
-        if state.members.is_empty() {
+        if state.members().is_empty() {
             self.idle.push(target.clone());
         }
     }
@@ -112,41 +144,54 @@ impl Hub {
     pub fn local_connections(&self, user: &str) -> Vec<Arc<Conn>> {
         let topic = self.existing(&Target::user(user));
         topic
-            .map(|topic| topic.state.lock().members.clone())
+            .map(|topic| topic.state.lock().members().to_vec())
             .unwrap_or_default()
     }
 
     /// Brings one stored message to its members, in order and once.
     fn deliver_stored(&self, topic: &Topic, state: &mut TopicState, entry: &LogEntry) {
-        let stored = match cluster::Stored::decode(entry.payload.clone()) {
-            Ok(stored) => stored,
-            Err(error) => {
-                warn!(sequence = entry.sequence, %error, "an unreadable log entry");
-                return;
-            }
+        state.passed(entry);
+        let Some(stored) = Self::decoded(entry) else {
+            return;
         };
-        let log = self.bus.log.id().borrow().clone();
-        let Some(log) = log else {
+        if let (Target::User(user), Some(control)) = (&topic.target, &stored.control)
+            && !stored.is_void(entry.time_ms)
+        {
+            self.control(user, control, entry.sequence);
+        }
+        self.give(&topic.target, state.live(), entry, stored);
+    }
+
+    fn decoded(entry: &LogEntry) -> Option<cluster::Stored> {
+        let stored = cluster::Stored::decode(entry.payload.clone());
+        stored
+            .inspect_err(|error| warn!(sequence = entry.sequence, %error, "an unreadable log entry"))
+            .ok()
+    }
+
+    /// Gives `to` what a stored message is to clients: itself, news of a group, or nothing.
+    fn give(&self, target: &Target, to: &[Arc<Conn>], entry: &LogEntry, stored: cluster::Stored) {
+        let Some(log) = self.bus.log.id().borrow().clone() else {
             return; // nothing is stored in a log that was never reached
         };
-        if fanout::is_void(&stored, entry.time_ms) {
+        if stored.is_void(entry.time_ms) {
             self.metrics.void.increment(1);
             return;
         }
+        for conn in to {
+            conn.progress.gave(self.round());
+        }
         if let Some(control) = stored.control {
-            self.control(topic, state, control, entry.sequence);
-            return;
+            self.tell_of(to, control);
+        } else if !stored.is_expired(id::now_ms()) {
+            let offset = Some(log.at(entry.sequence).to_string());
+            fanout::deliver(target, to, stored, offset, &self.metrics);
         }
-        if fanout::is_expired(&stored) {
-            return;
-        }
-        let offset = Some(log.at(entry.sequence).to_string());
-        fanout::deliver(&topic.target, &state.members, stored, offset, &self.metrics);
     }
 
     fn deliver_ephemeral(&self, topic: &Topic, state: &TopicState, copy: &LiveCopy) {
         match cluster::Stored::decode(copy.payload.clone()) {
-            Ok(stored) => fanout::deliver(&topic.target, &state.members, stored, None, &self.metrics),
+            Ok(stored) => fanout::deliver(&topic.target, state.live(), stored, None, &self.metrics),
             Err(error) => warn!(%error, "an unreadable live message"),
         }
     }
@@ -182,3 +227,6 @@ impl LiveSink for Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

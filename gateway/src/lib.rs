@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod api;
 pub mod auth;
+mod batch;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod node;
 pub mod origin;
 pub mod presence;
 pub mod rate;
+mod reread;
 pub mod routers;
 pub mod server;
 pub mod session;

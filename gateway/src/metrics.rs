@@ -2,6 +2,8 @@
 //!
 //! What the hot paths count is looked up once, here, and passed around as handles.
 
+use std::time::Duration;
+
 use herald_proto::{CloseCode, Target, id};
 use herald_router::bus::BusState;
 use metrics::{
@@ -21,6 +23,10 @@ const VOID: &str = "herald_gateway_void_messages_total";
 const DUPLICATES: &str = "herald_gateway_live_duplicates_total";
 const HOLES: &str = "herald_gateway_holes_total";
 const HOLES_GIVEN_UP: &str = "herald_gateway_holes_given_up_total";
+const SWEEPS: &str = "herald_gateway_sweeps_total";
+const SWEEP_SECONDS: &str = "herald_gateway_sweep_seconds";
+const TARGETS: &str = "herald_gateway_targets";
+const WATERMARK: &str = "herald_gateway_watermark";
 const ORDERS_FAILED: &str = "herald_gateway_group_changes_failed_total";
 const RETRIES: &str = "herald_gateway_router_retries_total";
 const ROUTER_SECONDS: &str = "herald_gateway_router_seconds";
@@ -47,6 +53,14 @@ pub fn describe() {
     describe_counter!(DUPLICATES, "Live copies that had been delivered before");
     describe_counter!(HOLES, "Holes noticed in a target's order, each closed from the log");
     describe_counter!(HOLES_GIVEN_UP, "Holes that the log could not close");
+    describe_counter!(SWEEPS, "Sweeps over all targets that came to their end");
+    describe_histogram!(
+        SWEEP_SECONDS,
+        Unit::Seconds,
+        "Time that a sweep took, what it found to be missing included"
+    );
+    describe_gauge!(TARGETS, "Users, groups and broadcasts that this node is subscribed to");
+    describe_gauge!(WATERMARK, "The log's sequence up to which all has been delivered");
     describe_counter!(ORDERS_FAILED, "Changes of groups that could not be followed");
     describe_counter!(RETRIES, "Commands asked a second time of the routers");
     describe_histogram!(
@@ -74,6 +88,10 @@ pub struct Metrics {
     pub holes: Counter,
     pub holes_given_up: Counter,
     pub orders_failed: Counter,
+    sweeps: Counter,
+    sweep_seconds: Histogram,
+    targets: Gauge,
+    watermark: Gauge,
     pub router_retries: Counter,
     pub router_seconds: Histogram,
     delivery: [Histogram; 3],
@@ -101,6 +119,10 @@ impl Metrics {
             holes: counter!(HOLES),
             holes_given_up: counter!(HOLES_GIVEN_UP),
             orders_failed: counter!(ORDERS_FAILED),
+            sweeps: counter!(SWEEPS),
+            sweep_seconds: histogram!(SWEEP_SECONDS),
+            targets: gauge!(TARGETS),
+            watermark: gauge!(WATERMARK),
             router_retries: counter!(RETRIES),
             router_seconds: histogram!(ROUTER_SECONDS),
             delivery: [delivery("user"), delivery("group"), delivery("all")],
@@ -116,6 +138,14 @@ impl Metrics {
 
     pub fn disconnected(&self, dialect: Dialect) {
         self.connections[dialect as usize].decrement(1.0);
+    }
+
+    #[allow(clippy::cast_precision_loss)] // exact up to 2^53
+    pub fn swept(&self, took: Duration, targets: usize, watermark: u64) {
+        self.sweeps.increment(1);
+        self.sweep_seconds.record(took.as_secs_f64());
+        self.targets.set(targets as f64);
+        self.watermark.set(watermark as f64);
     }
 
     /// `time` is the message's own, of a router's clock.

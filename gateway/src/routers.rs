@@ -1,11 +1,14 @@
 //! Asking the routers: every command of every client and of the server API goes through here.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
-    cluster::{ConnectCommand, Done, Groups, MemberCommand, Reply, SendCommand, Sent, reply},
+    cluster::{
+        ConnectBatch, ConnectCommand, Done, Groups, History, HistoryCommand, MemberCommand, Reply, SendCommand, Sent,
+        reply,
+    },
     limits,
     subject::Names,
 };
@@ -14,11 +17,16 @@ use herald_router::{
     failure::Failure,
 };
 use prost::Message;
+use tokio_util::task::TaskTracker;
 
-use crate::metrics::Metrics;
+use crate::{batch::Batcher, metrics::Metrics};
 
 /// Before the second try, where the first failed at once: time for a router to come back or another to take over.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Users that connect at once and are asked for together; and such requests under way at once.
+const TOGETHER: usize = 64;
+const FLIGHTS: usize = 8;
 
 /// The routers, whichever of them answers.
 #[derive(Clone)]
@@ -26,11 +34,17 @@ pub struct Routers {
     bus: Bus,
     names: Names,
     metrics: Metrics,
+    connects: Arc<Batcher<ConnectCommand, Result<Groups, Failure>>>,
 }
 
 impl Routers {
     pub fn new(bus: Bus, names: Names, metrics: Metrics) -> Self {
-        Self { bus, names, metrics }
+        Self {
+            bus,
+            names,
+            metrics,
+            connects: Arc::new(Batcher::new(TOGETHER, FLIGHTS)),
+        }
     }
 
     pub async fn send(&self, command: &SendCommand) -> Result<Sent, Failure> {
@@ -54,11 +68,46 @@ impl Routers {
         }
     }
 
-    pub async fn connect(&self, command: &ConnectCommand) -> Result<Groups, Failure> {
-        match self.ask("connect", command).await? {
-            reply::Reply::Groups(groups) => Ok(groups),
+    pub async fn history(&self, command: &HistoryCommand) -> Result<History, Failure> {
+        match self.ask("history", command).await? {
+            reply::Reply::History(history) => Ok(history),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// A user's groups, those of the command joined before.
+    pub async fn connect(&self, command: ConnectCommand) -> Result<Groups, Failure> {
+        let answer = self.connects.ask(command).await;
+        answer.unwrap_or_else(|| Err(Failure::new(ErrorCode::Unavailable, "the node is ending")))
+    }
+
+    /// Works until dropped.
+    pub async fn run(&self, tasks: &TaskTracker) {
+        let answer = |commands| {
+            let routers = self.clone();
+            async move { routers.connect_all(commands).await }
+        };
+        self.connects.run(tasks, answer).await;
+    }
+
+    async fn connect_all(&self, commands: Vec<ConnectCommand>) -> Vec<Result<Groups, Failure>> {
+        let mut answers = Vec::with_capacity(commands.len());
+        let mut batch = ConnectBatch { connects: commands };
+        while !batch.connects.is_empty() {
+            let replies = match self.ask("connect", &batch).await {
+                Ok(reply::Reply::Batch(batch)) if !batch.replies.is_empty() => batch.replies,
+                Ok(other) => return fill(answers, batch.connects.len(), &unexpected(&other)),
+                Err(failure) => return fill(answers, batch.connects.len(), &failure),
+            };
+            batch.connects.drain(..replies.len().min(batch.connects.len()));
+            answers.extend(replies.into_iter().map(|reply| match reply.reply {
+                Some(reply::Reply::Groups(groups)) => Ok(groups),
+                Some(reply::Reply::Failure(failure)) => Err(Failure::from_proto(failure)),
+                Some(other) => Err(unexpected(&other)),
+                None => Err(Failure::new(ErrorCode::Internal, "a router gave an empty answer")),
+            }));
+        }
+        answers
     }
 
     /// Asks, and where the outcome is unknown asks once more. The command carries its dedup id, so that whatever the
@@ -99,12 +148,19 @@ impl Routers {
     }
 }
 
+fn fill<T>(mut answers: Vec<Result<T, Failure>>, more: usize, failure: &Failure) -> Vec<Result<T, Failure>> {
+    answers.extend(std::iter::repeat_n(failure, more).map(|failure| Err(failure.clone())));
+    answers
+}
+
 fn unexpected(reply: &reply::Reply) -> Failure {
     let kind = match reply {
         reply::Reply::Failure(_) => "failure",
         reply::Reply::Sent(_) => "sent",
         reply::Reply::Done(_) => "done",
         reply::Reply::Groups(_) => "groups",
+        reply::Reply::Batch(_) => "a batch",
+        reply::Reply::History(_) => "history",
     };
     Failure::new(ErrorCode::Internal, format!("a router answered with {kind}"))
 }

@@ -7,7 +7,7 @@ use herald_proto::{CloseCode, ErrorCode, limits::BAD_FRAMES};
 
 use crate::{
     auth::Identity,
-    event::{Answer, BadFrame, Command, ConnectOptions, ErrorAnswer, Inbound, Send},
+    event::{Answer, BadFrame, Command, ConnectOptions, ErrorAnswer, HistoryQuery, Inbound, Send},
     rate::Rate,
 };
 
@@ -46,6 +46,8 @@ pub enum Action {
         serial: u64,
         command: Ordered,
     },
+    /// Ask a router, beside all other commands.
+    Beside { id: Option<u32>, command: Beside },
     /// Verify the token, which must be of this user.
     Refresh { id: Option<u32>, token: String },
 }
@@ -55,6 +57,11 @@ pub enum Ordered {
     Send { send: Box<Send>, broadcast: bool },
     Join { group: String },
     Leave { group: String },
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Beside {
+    History(HistoryQuery),
 }
 
 /// Refused commands in a row after which the client is taken for one that cannot be told.
@@ -147,6 +154,10 @@ impl Session {
             Command::Connect(_) => return bad_request(id, "connected already"),
             Command::Ping => return Action::Answer(id, Answer::Pong),
             Command::Refresh { token } => return Action::Refresh { id, token },
+            Command::History(query) => {
+                let command = Beside::History(query);
+                return Action::Beside { id, command };
+            }
             Command::Faulty(why) => return bad_request(id, &why),
             Command::Unserved(verb) => {
                 let message = format!("this version does not serve {verb} yet");

@@ -7,6 +7,7 @@ pub mod dedup;
 pub mod id;
 pub mod limits;
 pub mod offset;
+mod stored;
 pub mod subject;
 pub mod target;
 

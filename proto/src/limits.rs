@@ -31,6 +31,10 @@ pub const APPEND: Duration = Duration::from_secs(3);
 /// which every command is answered.
 pub const ROUTER: Duration = Duration::from_secs(4);
 
+/// Messages of one `history`.
+pub const HISTORY_DEFAULT: u32 = 50;
+pub const HISTORY_MAX: u32 = 1_000;
+
 /// Commands of one connection that may run beside the ordered ones.
 pub const CONCURRENT_COMMANDS: usize = 16;
 /// Frames in a row that are no command, before the connection is closed.

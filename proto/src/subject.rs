@@ -119,6 +119,12 @@ impl Names {
         format!("{}.log.{SHARD}.beat", self.prefix)
     }
 
+    /// A message that stands alone under its subject, so that no limit per target removes it; `hour` since 1970. While
+    /// one stands, the stream's first message is gone only by age, for want of room, or by somebody's hand.
+    pub fn anchor(&self, hour: u64) -> String {
+        format!("{}.log.{SHARD}.anchor.{hour}", self.prefix)
+    }
+
     pub fn live(&self, target: &Target) -> String {
         format!("{}.live.{}", self.prefix, target_tokens(target))
     }
@@ -134,6 +140,11 @@ impl Names {
     /// Where a router tells the others that somebody has left a group.
     pub fn left(&self) -> String {
         format!("{}.sync.left", self.prefix)
+    }
+
+    /// Where a router tells the gateways of a message whose live copies may have been lost.
+    pub fn nudge(&self) -> String {
+        format!("{}.sync.nudge", self.prefix)
     }
 
     /// `bucket` is one of the names in DESIGN.md, such as `PRESENCE`.
@@ -152,6 +163,19 @@ mod tests {
         assert_eq!(escape("a.b*c> 小"), "a=2Eb=2Ac=3E=20=E5=B0=8F");
         assert_eq!(unescape("a=2eb"), None, "lower case hex is not ours");
         assert_eq!(unescape("=41"), None, "'A' needs no escape");
+    }
+
+    #[test]
+    fn beats_and_anchors_are_nobodys() {
+        let names = Names::new("herald");
+        assert_eq!(names.anchor(497_222), "herald.log.0.anchor.497222");
+        for subject in [names.beat(), names.anchor(497_222)] {
+            assert!(
+                subject.starts_with(names.log_subjects().trim_end_matches('>')),
+                "{subject}"
+            );
+            assert_eq!(names.log_target(&subject), None);
+        }
     }
 
     proptest! {

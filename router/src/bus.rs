@@ -18,6 +18,7 @@ use herald_proto::{LogId, Target};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub mod fault;
 pub mod memory;
 pub mod nats;
 
@@ -200,6 +201,30 @@ pub struct LogEntry {
     pub time_ms: u64,
 }
 
+/// Some of a target's messages, ascending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    pub entries: Vec<LogEntry>,
+    /// How many more there are in the direction of reading.
+    pub left: u64,
+}
+
+impl Page {
+    /// Whether messages after `after` may have been trimmed, of which `before` were read, and now these.
+    pub fn may_lack(&self, before: u64, after: u64, bounds: Bounds) -> bool {
+        before + self.entries.len() as u64 + self.left >= bounds.per_target || bounds.first > after + 1
+    }
+}
+
+/// What the log has kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// From this sequence on nothing is gone but by the limit of messages per target.
+    pub first: u64,
+    /// That limit.
+    pub per_target: u64,
+}
+
 /// Takes live copies. Called in the order of arrival for each target, from the bus' own task: it must not block.
 pub trait LiveSink: Send + Sync {
     fn live(&self, target: &Target, copy: LiveCopy);
@@ -217,6 +242,8 @@ pub struct Appended {
     pub sequence: u64,
     /// A message with the same dedup id was there before: `sequence` is its sequence, and nothing was stored.
     pub duplicate: bool,
+    /// Somebody asked for this before and heard no answer: whoever stored it may have ended before it sent live copies.
+    pub uncertain: bool,
 }
 
 /// What [`Log::newer`] found.
@@ -246,8 +273,16 @@ pub trait Log: Send + Sync {
     /// Live copies for `target` to `sink` from now on. They are hints: some may be missing, none is out of order.
     async fn subscribe(&self, target: &Target, sink: Arc<dyn LiveSink>) -> Result<LiveSubscription>;
 
-    /// Up to `limit` stored messages of `target` after `after`, ascending. May lag some milliseconds behind acks.
-    async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Vec<LogEntry>>;
+    /// Up to `limit` stored messages of `target` after `after`. May lag some milliseconds behind acks.
+    async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Page>;
+
+    /// The last up to `limit` stored messages of `target` before `before`. May lag some milliseconds behind acks.
+    async fn read_back(&self, target: &Target, before: u64, limit: usize) -> Result<Page>;
+
+    async fn bounds(&self) -> Result<Bounds>;
+
+    /// Changes when live copies may have been lost: a connection broke, a subscription overflowed.
+    fn disturbances(&self) -> watch::Receiver<u64>;
 
     /// One stored message of any target, from where it is certainly known if it was acked.
     async fn get(&self, sequence: u64) -> Result<Option<LogEntry>>;

@@ -15,6 +15,7 @@ use crate::{bus::Bus, directory::Directory, failure::Failure, metrics, policy::P
 
 mod delivery;
 mod groups;
+mod history;
 
 /// One router. Cloning is cheap; all clones are the same router.
 #[derive(Clone)]
@@ -41,7 +42,8 @@ impl Router {
             "send" => self.decoded(payload, |command| self.send(command)).await,
             "join" => self.decoded(payload, |command| self.join(command)).await,
             "leave" => self.decoded(payload, |command| self.leave(command)).await,
-            "connect" => self.decoded(payload, |command| self.connect(command)).await,
+            "connect" => self.decoded(payload, |batch| self.connect_all(batch)).await,
+            "history" => self.decoded(payload, |command| self.history(command)).await,
             _ => Err(Failure::new(
                 ErrorCode::Unsupported,
                 format!("this router does not know the command {verb}"),

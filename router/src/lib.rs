@@ -2,6 +2,7 @@
 //! carries it all. Runs as `herald-router`, or inside a gateway that has no NATS.
 
 pub mod admin;
+mod beat;
 pub mod bus;
 pub mod cli;
 pub mod config;

@@ -42,6 +42,7 @@ pub(crate) fn command(verb: &str, failure: Option<&Failure>) {
         "join" => "join",
         "leave" => "leave",
         "connect" => "connect",
+        "history" => "history",
         _ => "unknown",
     };
     let outcome = failure.map_or("ok", |f| f.code.as_str());

@@ -9,6 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
+    beat,
     bus::{BusError, BusState, Request, Requests},
     core::Router,
     watches,
@@ -60,7 +61,7 @@ impl Readiness {
     }
 }
 
-/// Starts the watches and the service; returns at once.
+/// Starts the watches, the beat and the service; returns at once.
 pub fn start(router: Router, shutdown: CancellationToken, tasks: &TaskTracker) -> Readiness {
     let (serving, seen) = watch::channel(false);
     let readiness = Readiness {
@@ -68,6 +69,12 @@ pub fn start(router: Router, shutdown: CancellationToken, tasks: &TaskTracker) -
         watches: watches::start(&router, &shutdown, tasks),
         serving: seen,
     };
+    beat::start(
+        router.bus.log.clone(),
+        readiness.serving.clone(),
+        shutdown.clone(),
+        tasks,
+    );
     let mut state = readiness.clone();
     let commands = tasks.clone();
     tasks.spawn(async move {

@@ -11,14 +11,14 @@ use tokio::{
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
-        Message,
+        Error, Message,
         protocol::{CloseFrame, frame::coding::CloseCode},
     },
 };
 
 use crate::{PATIENCE, codec, token};
 
-pub use crate::upgrade::{Dialect, Upgrade};
+pub use crate::upgrade::{Dialect, Refusal, Upgrade};
 
 /// What comes from the server.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,11 +62,17 @@ impl Client {
 
     /// Sends a frame as it is; an answer, if it asks for one, comes as a push would.
     pub async fn send(&mut self, frame: &Value) {
+        self.try_send(frame).await.expect("the connection stands");
+    }
+
+    /// The same where the connection may be gone.
+    pub async fn try_send(&mut self, frame: &Value) -> Result<(), Error> {
         let message = match self.dialect {
             Dialect::Json => Message::text(frame.to_string()),
             Dialect::Proto => Message::binary(codec::encode(frame)),
         };
-        self.raw(message).await;
+        let sent = timeout(PATIENCE, self.socket.send(message)).await;
+        sent.expect("the server reads")
     }
 
     pub async fn raw(&mut self, message: Message) {
@@ -167,27 +173,30 @@ impl Client {
     }
 
     pub async fn event(&mut self) -> Event {
-        // Pings come and go meanwhile: they are no reason to wait for longer.
-        let end = Instant::now() + PATIENCE;
+        let event = self.event_until(Instant::now() + PATIENCE).await;
+        event.expect("nothing came for half a minute")
+    }
+
+    /// None where nothing came until `end`. May be cancelled.
+    pub async fn event_until(&mut self, end: Instant) -> Option<Event> {
         loop {
-            let next = timeout_at(end, self.socket.next()).await;
-            match next.expect("nothing came for half a minute") {
+            // Pings come and go meanwhile: they are no reason to wait for longer.
+            let next = timeout_at(end, self.socket.next()).await.ok()?;
+            return Some(match next {
                 Some(Ok(Message::Text(text))) => {
                     assert_eq!(self.dialect, Dialect::Json, "text in protobuf: {text}");
-                    return Event::Frame(serde_json::from_str(&text).expect("JSON from the server"));
+                    Event::Frame(serde_json::from_str(&text).expect("JSON from the server"))
                 }
                 Some(Ok(Message::Binary(bytes))) => {
                     assert_eq!(self.dialect, Dialect::Proto, "binary in JSON");
-                    return Event::Frame(codec::decode(&bytes));
+                    Event::Frame(codec::decode(&bytes))
                 }
-                Some(Ok(Message::Close(Some(close)))) => {
-                    return Event::Closed(close.code.into(), close.reason.to_string());
-                }
-                Some(Ok(Message::Close(None))) => return Event::Closed(1005, String::new()),
-                Some(Ok(_)) => {}
-                Some(Err(e)) => return Event::Lost(e.to_string()),
-                None => return Event::Lost("end of stream".into()),
-            }
+                Some(Ok(Message::Close(Some(close)))) => Event::Closed(close.code.into(), close.reason.to_string()),
+                Some(Ok(Message::Close(None))) => Event::Closed(1005, String::new()),
+                Some(Ok(_)) => continue,
+                Some(Err(e)) => Event::Lost(e.to_string()),
+                None => Event::Lost("end of stream".into()),
+            });
         }
     }
 
@@ -200,6 +209,11 @@ impl Client {
                 Event::Lost(why) => panic!("no close frame: {why}"),
             }
         }
+    }
+
+    /// The pushes that came while something else was waited for, and that nobody has asked for since.
+    pub fn take_waiting(&mut self) -> VecDeque<Value> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// Says goodbye and waits for the echo.

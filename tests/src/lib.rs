@@ -8,12 +8,17 @@ pub mod client;
 pub mod cluster;
 pub mod codec;
 pub mod command;
+pub mod failover;
+pub mod follower;
 pub mod gateway;
+pub mod heard;
 pub mod http;
 pub mod monitor;
 pub mod nats;
+pub mod outgoing;
 pub mod process;
 pub mod raw;
+pub mod storm;
 pub mod token;
 pub mod upgrade;
 

@@ -15,6 +15,8 @@ use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use crate::PATIENCE;
 
+pub mod cluster;
+
 /// `NATS_SERVER`, else the `nats-server` of the path.
 fn binary() -> PathBuf {
     env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
@@ -30,11 +32,18 @@ pub struct NatsServer {
     port: u16,
     store: TempDir,
     child: Option<Child>,
+    /// More configuration, in the server's own language.
+    config: String,
 }
 
 impl NatsServer {
     pub async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    pub async fn start_with(config: &str) -> Self {
         let mut server = Self::reserve();
+        server.config = config.to_owned();
         // Somebody may take the port between our look at it and the server's.
         while !server.try_start().await {
             server.port = free_port();
@@ -48,6 +57,7 @@ impl NatsServer {
             port: free_port(),
             store: TempDir::new().expect("a folder for the store"),
             child: None,
+            config: String::new(),
         }
     }
 
@@ -60,7 +70,11 @@ impl NatsServer {
     async fn try_start(&mut self) -> bool {
         assert!(self.child.is_none(), "it runs already");
         let log = self.store.path().join("log");
+        let config = self.store.path().join("config");
+        std::fs::write(&config, &self.config).expect("room for the configuration");
         let child = Command::new(binary())
+            .arg("--config")
+            .arg(config)
             .args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--jetstream"])
             .arg("--store_dir")
             .arg(self.store.path())

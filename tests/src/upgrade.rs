@@ -1,8 +1,11 @@
 //! The way in: an upgrade request with a token in any of its places.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_tungstenite::{
     client_async_with_config,
     tungstenite::{
@@ -40,6 +43,16 @@ pub struct Upgrade {
     query: Vec<(String, String)>,
     headers: Vec<(String, String)>,
     dialect: Dialect,
+    narrow: bool,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The HTTP status of the answer to the upgrade.
+    Status(u16),
+    /// Nobody listens, or the connection broke off.
+    Lost(String),
 }
 
 impl Upgrade {
@@ -51,7 +64,14 @@ impl Upgrade {
             query: Vec::new(),
             headers: Vec::new(),
             dialect: Dialect::Json,
+            narrow: false,
         }
+    }
+
+    /// The kernel takes in little, so that one who does not read is soon felt by the server.
+    pub fn narrow(mut self) -> Self {
+        self.narrow = true;
+        self
     }
 
     pub fn dialect(mut self, dialect: Dialect) -> Self {
@@ -65,6 +85,12 @@ impl Upgrade {
         self
     }
 
+    /// A parameter of any text, percent-encoded.
+    pub fn text(self, name: &str, value: &str) -> Self {
+        let encoded: String = value.bytes().map(escaped).collect();
+        self.query(name, &encoded)
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -72,6 +98,14 @@ impl Upgrade {
 
     /// The open connection and the subprotocol that the server chose; or the HTTP status of a refusal.
     pub async fn open(self) -> Result<(Client, Option<String>), u16> {
+        self.try_open().await.map_err(|refusal| match refusal {
+            Refusal::Status(status) => status,
+            Refusal::Lost(why) => panic!("the upgrade failed: {why}"),
+        })
+    }
+
+    /// The same towards a server that may be gone.
+    pub async fn try_open(self) -> Result<(Client, Option<String>), Refusal> {
         let query: Vec<String> = self
             .query
             .iter()
@@ -87,10 +121,7 @@ impl Upgrade {
                 .headers_mut()
                 .insert(name, HeaderValue::try_from(value).expect("a header's value"));
         }
-        let stream = TcpStream::connect(self.address)
-            .await
-            .expect("the listener takes connections");
-        stream.set_nodelay(true).expect("a TCP socket");
+        let stream = self.dial().await.map_err(|e| Refusal::Lost(e.to_string()))?;
         let config = WebSocketConfig::default()
             .read_buffer_size(4 << 10)
             .write_buffer_size(0);
@@ -101,9 +132,22 @@ impl Upgrade {
                 let chosen = chosen.map(|v| v.to_str().expect("ASCII").to_owned());
                 Ok((Client::new(socket, self.dialect), chosen))
             }
-            Err(Error::Http(response)) => Err(response.status().as_u16()),
-            Err(e) => panic!("the upgrade failed: {e}"),
+            Err(Error::Http(response)) => Err(Refusal::Status(response.status().as_u16())),
+            Err(e) => Err(Refusal::Lost(e.to_string())),
         }
+    }
+
+    async fn dial(&self) -> io::Result<TcpStream> {
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if self.narrow {
+            socket.set_recv_buffer_size(4096)?;
+        }
+        let stream = socket.connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 
     /// Opens, and waits for `connected`.
@@ -111,5 +155,13 @@ impl Upgrade {
         let (mut client, _) = self.open().await.expect("an upgrade");
         client.connected = client.next("connected").await;
         client
+    }
+}
+
+fn escaped(byte: u8) -> String {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        char::from(byte).to_string()
+    } else {
+        format!("%{byte:02X}")
     }
 }

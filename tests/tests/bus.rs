@@ -1,11 +1,15 @@
 //! One suite over both buses: what callers rely on must hold whether a process is alone or NATS carries it all.
 
+#[path = "bus/bounds.rs"]
+mod bounds;
 #[path = "bus/kv.rs"]
 mod kv;
 #[path = "bus/log.rs"]
 mod log;
 #[path = "bus/outage.rs"]
 mod outage;
+#[path = "bus/pages.rs"]
+mod pages;
 #[path = "bus/pubsub.rs"]
 mod pubsub;
 #[path = "bus/watch.rs"]
@@ -52,12 +56,21 @@ both_buses! {
         a_retry_is_stored_once
         a_target_keeps_its_newest
         what_is_too_old_goes
-        reads_come_in_pages
         newer_names_what_is_newer
         ephemeral_messages_are_not_stored
         ids_of_any_kind_are_kept_apart
         a_dropped_subscription_is_silent
         two_sinks_of_one_target_both_hear
+    }
+    pages {
+        reads_come_in_pages
+        reading_back_gives_what_stands_before
+        reading_back_finds_its_way_through_bursts
+    }
+    bounds {
+        a_full_target_moves_no_bounds
+        age_moves_the_bounds
+        want_of_room_moves_the_bounds
     }
     kv {
         what_is_put_is_read_until_it_is_deleted

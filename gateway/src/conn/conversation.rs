@@ -6,14 +6,14 @@ use bytes::Bytes;
 use herald_proto::{CloseCode, ErrorCode};
 use herald_router::failure::Failure;
 
-use super::{Conn, command::Job, lanes::Lanes, receive::Received};
+use super::{Conn, command::Job, lanes::Lanes, query::Query, receive::Received};
 use crate::{
     auth::Identity,
     dialect::ws,
     event::{Answer, ConnectOptions, Ending},
     gateway::{Gateway, close_code},
     metrics,
-    session::{Action, Ordered, Session},
+    session::{Action, Beside, Ordered, Session},
 };
 
 pub(super) struct Conversation {
@@ -63,6 +63,7 @@ impl Conversation {
             Action::Connect { id, token, options } => self.connect_with(id, &token, &options).await,
             Action::Refresh { id, token } => self.refresh(id, &token),
             Action::Ordered { id, serial, command } => self.in_order(id, serial, command).await,
+            Action::Beside { id, command } => self.beside(id, command).await,
         }
     }
 
@@ -125,9 +126,7 @@ impl Conversation {
         let Some(user) = self.session.user().map(str::to_owned) else {
             return; // the session orders nothing before it knows the user
         };
-        let lanes = self
-            .lanes
-            .get_or_insert_with(|| Box::new(Lanes::new(self.gateway.tasks.clone())));
+        let lanes = lanes(&mut self.lanes, &self.gateway);
         let job = Job {
             gateway: self.gateway.clone(),
             conn: self.conn.clone(),
@@ -143,9 +142,29 @@ impl Conversation {
             .await;
         drop(waits);
     }
+
+    async fn beside(&mut self, id: Option<u32>, command: Beside) {
+        let Some(user) = self.session.user().map(str::to_owned) else {
+            return; // nor asks anything
+        };
+        let lanes = lanes(&mut self.lanes, &self.gateway);
+        let query = Query {
+            gateway: self.gateway.clone(),
+            conn: self.conn.clone(),
+            user,
+            large: lanes.large(),
+        };
+        let waits = self.conn.reader_waits();
+        lanes.beside(query.run(id, command)).await;
+        drop(waits);
+    }
 }
 
-fn answer_on(conn: &Arc<Conn>, id: Option<u32>, answer: &Answer) {
+fn lanes<'a>(made: &'a mut Option<Box<Lanes>>, gateway: &Gateway) -> &'a Lanes {
+    made.get_or_insert_with(|| Box::new(Lanes::new(gateway.tasks.clone())))
+}
+
+pub(super) fn answer_on(conn: &Arc<Conn>, id: Option<u32>, answer: &Answer) {
     if id.is_some() || matches!(answer, Answer::Error(_)) {
         conn.answer(id, answer);
     }

@@ -19,6 +19,7 @@ pub struct Lanes {
     ordered: Arc<Mutex<Ordered>>,
     room: Arc<Semaphore>,
     beside: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -34,6 +35,7 @@ impl Lanes {
             ordered: Arc::default(),
             room: Arc::new(Semaphore::new(WAITING)),
             beside: Arc::new(Semaphore::new(CONCURRENT_COMMANDS)),
+            large: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -54,6 +56,11 @@ impl Lanes {
         if start {
             self.tasks.spawn(run(self.ordered.clone()));
         }
+    }
+
+    /// Whose answers may each fill half of an outbox take turns, so that no connection makes us hold many of them.
+    pub fn large(&self) -> Arc<Semaphore> {
+        self.large.clone()
     }
 
     /// Carries `job` out beside all others. Waits for room.

@@ -35,6 +35,8 @@ struct State {
     taken: bool,
     /// Of a writer that is held up by a client that does not read.
     writer: Option<Waker>,
+    /// Of one who fills from the log and waits for room.
+    filler: Option<Waker>,
     reader: Option<Waker>,
 }
 
@@ -145,6 +147,7 @@ impl Outbox {
                 held: false,
                 taken: false,
                 writer: None,
+                filler: None,
                 reader: None,
             }),
             limit,
@@ -163,6 +166,11 @@ impl Outbox {
             Pushed::Full => self.close(Ending::Code(CloseCode::SlowConsumer)),
             Pushed::Closed => Handover::No,
         }
+    }
+
+    /// Puts a large answer in where it leaves room for pushes: at most half of all, except where nothing else waits.
+    pub fn push_large(&self, frame: Bytes) -> Pushed {
+        self.put(frame, self.limit / 2)
     }
 
     fn put(&self, frame: Bytes, limit: usize) -> Pushed {
@@ -191,7 +199,8 @@ impl Outbox {
                 state.drop_queue();
             }
             state.held = false;
-            (state.hand_over(), [state.writer.take(), state.reader.take()])
+            let wakers = [state.writer.take(), state.filler.take(), state.reader.take()];
+            (state.hand_over(), wakers)
         };
         for waker in wakers.into_iter().flatten() {
             waker.wake();
@@ -239,6 +248,7 @@ impl Outbox {
     pub fn next(&self, written: usize) -> Option<Work> {
         let mut state = self.state.lock();
         state.bytes -= written;
+        self.wake_filler(&mut state);
         if !state.queue.is_empty() && !state.held {
             return Some(Work::Write(std::mem::take(&mut state.queue)));
         }
@@ -254,7 +264,17 @@ impl Outbox {
 
     /// A part of what was taken has been written; the rest is to follow.
     pub fn wrote(&self, bytes: usize) {
-        self.state.lock().bytes -= bytes;
+        let mut state = self.state.lock();
+        state.bytes -= bytes;
+        self.wake_filler(&mut state);
+    }
+
+    fn wake_filler(&self, state: &mut State) {
+        if state.bytes <= self.limit / 2
+            && let Some(waker) = state.filler.take()
+        {
+            waker.wake();
+        }
     }
 
     /// Resolves when the connection is to be closed, while the writer is held up by a client that does not read.
@@ -273,15 +293,31 @@ impl Outbox {
 
     /// Nothing will be written any more; what waits is dropped.
     pub fn end(&self) {
-        let reader = {
+        let wakers = {
             let mut state = self.state.lock();
             state.phase = Phase::Ended;
             state.drop_queue();
-            state.reader.take()
+            [state.filler.take(), state.reader.take()]
         };
-        if let Some(waker) = reader {
+        for waker in wakers.into_iter().flatten() {
             waker.wake();
         }
+    }
+
+    // --- the side of one who fills from the log ---
+
+    /// Resolves when at least half of the outbox is free, so that live messages have room as well, or at the end.
+    pub async fn room(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if state.phase == Phase::Open && state.bytes > self.limit / 2 {
+                register(&mut state.filler, cx);
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
     }
 
     // --- the reader's side ---
@@ -357,6 +393,18 @@ mod tests {
         let outbox = Outbox::new(100);
         assert_eq!(outbox.push(frame(500)), HANDED);
         assert_eq!(outbox.push(frame(1)), Pushed::Full);
+    }
+
+    #[test]
+    fn large_answers_leave_room_for_pushes() {
+        let outbox = Outbox::new(100);
+        assert_eq!(outbox.push_large(frame(80)), HANDED, "alone it passes");
+        assert_eq!(outbox.push_large(frame(1)), Pushed::Full);
+        assert_eq!(outbox.push(frame(20)), QUEUED);
+        assert!(matches!(outbox.next(0), Some(Work::Write(_))));
+        outbox.wrote(70);
+        assert_eq!(outbox.push_large(frame(20)), QUEUED);
+        assert_eq!(outbox.push_large(frame(1)), Pushed::Full);
     }
 
     #[test]

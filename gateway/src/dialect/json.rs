@@ -1,5 +1,7 @@
 //! The native JSON dialect, subprotocol `herald.v1.json`: text frames, one object each.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use herald_proto::Target;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
@@ -10,7 +12,9 @@ use super::{
     object::Object,
     ws::Builder,
 };
-use crate::event::{Answer, BadFrame, Command, Connect, ConnectOptions, Inbound, Message, Push, Send};
+use crate::event::{
+    Answer, BadFrame, Command, Connect, ConnectOptions, History, HistoryOf, HistoryQuery, Inbound, Message, Push, Send,
+};
 
 // --- in ---
 
@@ -27,7 +31,7 @@ struct Frame<'a> {
     presence: Option<Object<Empty>>,
     watch: Option<Object<Empty>>,
     unwatch: Option<Object<Empty>>,
-    history: Option<Object<Empty>>,
+    history: Option<Object<HistoryVerb>>,
     call: Option<Object<Empty>>,
 }
 
@@ -65,6 +69,21 @@ pub struct To {
 #[derive(Deserialize)]
 struct GroupVerb {
     group: String,
+}
+
+#[derive(Deserialize)]
+struct HistoryVerb {
+    of: Object<Of>,
+    after: Option<String>,
+    before: Option<String>,
+    limit: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Of {
+    user: Option<bool>,
+    group: Option<String>,
+    all: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -137,11 +156,13 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
     if frame.ping.is_some() {
         verbs.push(Command::Ping);
     }
+    if let Some(Object(verb)) = frame.history {
+        verbs.push(history(verb).map_or_else(|why| Command::Faulty(why.to_owned()), Command::History));
+    }
     for (verb, name) in [
         (frame.presence, "presence"),
         (frame.watch, "watch"),
         (frame.unwatch, "unwatch"),
-        (frame.history, "history"),
         (frame.call, "call"),
     ] {
         verbs.extend(verb.map(|Object(Empty {})| Command::Unserved(name)));
@@ -166,6 +187,17 @@ fn send(verb: SendVerb<'_>) -> Result<Send, String> {
     };
     send.check().map_err(|e| e.to_string())?;
     Ok(send)
+}
+
+fn history(verb: HistoryVerb) -> Result<HistoryQuery, &'static str> {
+    let Object(of) = verb.of;
+    let query = HistoryQuery {
+        of: HistoryOf::new(of.user, of.group, of.all)?,
+        after: verb.after,
+        before: verb.before,
+        limit: verb.limit,
+    };
+    query.check()
 }
 
 // --- out ---
@@ -204,6 +236,12 @@ struct GroupOut<'a> {
 }
 
 #[derive(Serialize)]
+struct NoticeOut<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
 struct RefreshedOut {
     expires: u64,
 }
@@ -231,10 +269,17 @@ struct MessageOut<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    content_type: Option<&'a str>,
+    content_type: Option<Cow<'a, str>>,
     time: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct HistoryOut<'a> {
+    messages: Vec<MessageOut<'a>>,
+    more: bool,
+    gap: bool,
 }
 
 fn to<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
@@ -300,6 +345,7 @@ pub(super) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
         Answer::Joined { group } => frame(id, "joined", &GroupOut { group, joined: None }, 64),
         Answer::Left { group } => frame(id, "left", &GroupOut { group, joined: None }, 64),
         Answer::Refreshed { expires } => frame(id, "refreshed", &RefreshedOut { expires: *expires }, 64),
+        Answer::History(history) => history_out(id, history),
         Answer::Pong => frame(id, "pong", &serde_json::Map::new(), 32),
         Answer::Error(e) => {
             let out = ErrorOut {
@@ -320,25 +366,44 @@ pub(super) fn push(push: &Push) -> Bytes {
             let joined = Some(*joined);
             frame(None, "group", &GroupOut { group, joined }, 64)
         }
+        Push::Cursor(cursor) => frame(None, "cursor", cursor, 64),
+        Push::Notice { code, message } => frame(None, "notice", &NoticeOut { code, message }, 128),
     }
 }
 
+/// Room for a message's frame, or for its part of one.
+fn expected(message: &Message) -> usize {
+    message.body.bytes.len() * 4 / 3 + 384
+}
+
 fn message(message: &Message) -> Bytes {
+    frame(None, "message", &message_out(message), expected(message))
+}
+
+fn history_out(id: Option<u32>, history: &History) -> Bytes {
+    let out = HistoryOut {
+        messages: history.messages.iter().map(message_out).collect(),
+        more: history.more,
+        gap: history.gap,
+    };
+    let expected: usize = history.messages.iter().map(expected).sum();
+    frame(id, "history", &out, expected + 64)
+}
+
+fn message_out(message: &Message) -> MessageOut<'_> {
     let (body, body_base64, content_type) = match message.body.in_json() {
         InJson::Plain(raw) => (Some(raw), None, None),
         InJson::Base64(text) => (None, Some(text), Some(message.body.content_type())),
     };
-    let expected = message.body.bytes.len() * 4 / 3 + 384;
-    let out = MessageOut {
+    MessageOut {
         id: &message.id,
         from: message.from.as_deref(),
         to: &message.to,
         kind: message.kind.as_deref(),
         body,
         body_base64,
-        content_type: content_type.as_deref(),
+        content_type,
         time: message.time,
         offset: message.offset.as_deref(),
-    };
-    frame(None, "message", &out, expected)
+    }
 }

@@ -8,7 +8,9 @@ use herald_proto::{
 use prost::Message as _;
 
 use super::{body, ws::Builder};
-use crate::event::{Answer, BadFrame, Command, Connect, ConnectOptions, Inbound, Message, Push, Send};
+use crate::event::{
+    Answer, BadFrame, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, Message, Push, Send,
+};
 
 pub(super) fn decode(payload: Bytes) -> Result<Inbound, BadFrame> {
     let frame = pb::ClientFrame::decode(payload).map_err(|e| BadFrame::new(None, e.to_string()))?;
@@ -46,7 +48,9 @@ fn command(frame: pb::ClientFrame) -> Result<Command, String> {
     verbs.extend(frame.presence.map(|_| Command::Unserved("presence")));
     verbs.extend(frame.watch.map(|_| Command::Unserved("watch")));
     verbs.extend(frame.unwatch.map(|_| Command::Unserved("unwatch")));
-    verbs.extend(frame.history.map(|_| Command::Unserved("history")));
+    if let Some(verb) = frame.history {
+        verbs.push(history(verb).map_or_else(|why| Command::Faulty(why.to_owned()), Command::History));
+    }
     verbs.extend(frame.call.map(|_| Command::Unserved("call")));
     if verbs.len() > 1 {
         return Err("two verbs in one frame".to_owned());
@@ -73,6 +77,16 @@ fn send(verb: pb::Send) -> Result<Send, String> {
     };
     send.check().map_err(|e| e.to_string())?;
     Ok(send)
+}
+
+fn history(verb: pb::HistoryQuery) -> Result<HistoryQuery, &'static str> {
+    let query = HistoryQuery {
+        of: HistoryOf::new(verb.user, verb.group, verb.all)?,
+        after: verb.after,
+        before: verb.before,
+        limit: verb.limit,
+    };
+    query.check()
 }
 
 fn target(to: pb::Target) -> Result<Target, &'static str> {
@@ -118,6 +132,11 @@ pub(super) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
         Answer::Joined { group } => Frame::Joined(pb::Joined { group: group.clone() }),
         Answer::Left { group } => Frame::Left(pb::Left { group: group.clone() }),
         Answer::Refreshed { expires } => Frame::Refreshed(pb::Refreshed { expires: *expires }),
+        Answer::History(history) => Frame::History(pb::History {
+            messages: history.messages.iter().map(message).collect(),
+            more: history.more,
+            gap: history.gap,
+        }),
         Answer::Pong => Frame::Pong(pb::Pong {}),
         Answer::Error(e) => Frame::Error(pb::Error {
             code: e.code.as_str().to_owned(),
@@ -137,6 +156,12 @@ pub(super) fn push(push: &Push) -> Bytes {
             Push::Group { group, joined } => Frame::Group(pb::GroupChange {
                 group: group.clone(),
                 joined: *joined,
+            }),
+            Push::Cursor(cursor) => Frame::Cursor(cursor.clone()),
+            Push::Notice { code, message } => Frame::Notice(pb::Notice {
+                code: (*code).to_owned(),
+                message: (*message).to_owned(),
+                after_ms: None,
             }),
         },
     )

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use herald_proto::Target;
 use tracing::{info, warn};
 
-use super::Hub;
+use super::{Hub, fanout};
+use crate::event::Push;
 
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -29,6 +30,8 @@ impl Hub {
     }
 
     async fn begin_again(&self) {
+        self.forget_watermark();
+        self.tell_of_loss();
         let topics: Vec<_> = self.topics.iter().map(|entry| entry.value().clone()).collect();
         for topic in &topics {
             let mut state = topic.state.lock();
@@ -48,12 +51,23 @@ impl Hub {
             tokio::time::sleep(RETRY).await;
         };
         for (target, sequence) in newer {
-            if let Some(topic) = self.existing(&target) {
-                let begin = topic.state.lock().sequencer.expect(sequence);
-                if begin {
-                    self.repair(topic);
-                }
-            }
+            self.look_at(&target, sequence);
         }
+    }
+
+    /// What was stored in the old log and not yet delivered is gone: nobody shall be left to believe otherwise.
+    fn tell_of_loss(&self) {
+        let Some(everybody) = self.existing(&Target::All) else {
+            return;
+        };
+        let connected = everybody.state.lock().members().to_vec();
+        let notice = Push::Notice {
+            code: "gap",
+            message: "the log was made anew: messages may be gone for good",
+        };
+        for conn in &connected {
+            conn.progress.begin(0);
+        }
+        fanout::push_to(&connected, &notice, true, &self.metrics);
     }
 }

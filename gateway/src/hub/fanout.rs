@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use herald_proto::{CloseCode, Target, cluster::Stored, id, limits};
+use herald_proto::{CloseCode, Target, cluster::Stored};
 
 use crate::{
     conn::{Conn, outbox::Pushed},
@@ -10,17 +10,6 @@ use crate::{
     event::{Body, Message, Push},
     metrics::Metrics,
 };
-
-/// Stored so late that its sender had given it up: void for every reader.
-pub(super) fn is_void(stored: &Stored, stored_ms: u64) -> bool {
-    let late = u64::try_from(limits::VOID_AFTER.as_millis()).unwrap_or(u64::MAX);
-    stored_ms > stored.time.saturating_add(late)
-}
-
-/// Past its `ttl`, which filters at delivery and deletes nothing.
-pub(super) fn is_expired(stored: &Stored) -> bool {
-    stored.ttl > 0 && id::now_ms() > stored.time.saturating_add(u64::from(stored.ttl) * 1000)
-}
 
 pub(super) fn deliver(
     target: &Target,

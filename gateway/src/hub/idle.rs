@@ -1,14 +1,11 @@
 //! Subscriptions outlive their last local member a little, so that a client that reconnects does not cost two changes of
 //! interest in the whole cluster.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use herald_proto::Target;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::Hub;
 
@@ -50,7 +47,7 @@ impl Hub {
             for target in self.idle.due(Instant::now()) {
                 self.topics.remove_if(&target, |_, topic| {
                     let mut state = topic.state.lock();
-                    state.dropped = state.members.is_empty();
+                    state.dropped = state.members().is_empty();
                     state.dropped
                 });
             }

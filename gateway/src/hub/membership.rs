@@ -4,16 +4,16 @@
 //! messages in the user's own log, which come to every gateway that serves the user. Each carries the offset of the
 //! change, so that the newest wins in whatever order they come.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use herald_proto::{
     Target,
-    cluster::{Control, GroupMembership, control::Order},
+    cluster::{Control, GroupChange, control::Order},
 };
 use herald_router::bus::BusError;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
     Hub, fanout,
@@ -27,6 +27,10 @@ const WAITING: usize = 65_536;
 /// Groups of one user that are remembered, those that were left included: a client that joins and leaves for ever must
 /// not fill the memory.
 const REMEMBERED: usize = 4096;
+
+/// How often, and how soon, a change is tried again: for longer than NATS takes to fail over.
+const TRIES: u32 = 60;
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The newest that is known of a user and a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,16 +70,16 @@ pub(super) async fn run(hub: Arc<Hub>) {
         return;
     };
     while let Some(change) = receiver.recv().await {
-        if let Err(error) = hub.apply(&change).await {
-            warn!(%error, "a change of groups could not be followed");
-            hub.metrics.orders_failed.increment(1);
+        if hub.apply(&change).await.is_err() {
+            let trying = hub.clone();
+            hub.tasks.spawn(async move { trying.apply_patiently(change).await });
         }
     }
 }
 
 impl TopicState {
     /// False where something newer is known already.
-    fn note(&mut self, group: &str, now: Membership) -> bool {
+    pub(super) fn note(&mut self, group: &str, now: Membership) -> bool {
         match self.groups.get_mut(group) {
             Some(known) if known.sequence >= now.sequence => false,
             Some(known) => {
@@ -92,28 +96,36 @@ impl TopicState {
         }
     }
 
-    fn is_in(&self, group: &str) -> bool {
+    pub(super) fn is_in(&self, group: &str) -> bool {
         self.groups.get(group).is_some_and(|m| m.joined)
     }
 }
 
 impl Hub {
     /// A control message from a user's log.
-    pub(super) fn control(&self, topic: &Topic, state: &mut TopicState, control: Control, sequence: u64) {
-        let Target::User(user) = &topic.target else {
-            return;
-        };
-        let Some(Order::Group(change)) = control.order else {
-            return; // a newer router's order, which this version does not know
-        };
-        let push = Push::Group {
-            group: change.group.clone(),
-            joined: change.joined,
-        };
-        fanout::push_to(&state.members, &push, true, &self.metrics);
+    pub(super) fn control(&self, user: &str, control: &Control, sequence: u64) {
+        match &control.order {
+            Some(Order::Group(change)) => self.order(user, change, sequence),
+            None => {} // a newer router's order, which this version does not know
+        }
+    }
+
+    /// What clients hear of a control message.
+    pub(super) fn tell_of(&self, to: &[Arc<Conn>], control: Control) {
+        if let Some(Order::Group(change)) = control.order {
+            let push = Push::Group {
+                group: change.group,
+                joined: change.joined,
+            };
+            fanout::push_to(to, &push, true, &self.metrics);
+        }
+    }
+
+    /// Has a change followed, by the task that may wait.
+    pub(super) fn order(&self, user: &str, change: &GroupChange, sequence: u64) {
         let change = Change {
-            user: user.clone(),
-            group: change.group.into(),
+            user: user.into(),
+            group: change.group.as_str().into(),
             sequence,
             joined: change.joined,
         };
@@ -135,25 +147,57 @@ impl Hub {
             joined: change.joined,
         };
         let known = user.state.lock().note(&change.group, now);
-        if !change.joined {
-            if known {
-                let members = user.state.lock().members.clone();
-                for conn in members {
-                    self.detach(&conn, &group);
-                }
-            }
-            return Ok(());
+        if change.joined {
+            return self.enter_all(&user, &change.group, change.sequence).await;
         }
-        self.with_topic(&group, |_, mut group| {
-            // The user may have left again while the subscription was made.
-            let user = user.state.lock();
-            if user.is_in(&change.group) {
-                for conn in &user.members {
-                    group.add(conn);
-                }
+        if known {
+            let members = user.state.lock().members().to_vec();
+            for conn in members {
+                self.detach(&conn, &group);
             }
-        })
-        .await
+        }
+        Ok(())
+    }
+
+    /// What could not be followed while the log was out of reach is followed later.
+    async fn apply_patiently(self: &Arc<Self>, change: Change) {
+        for _ in 0..TRIES {
+            tokio::time::sleep(RETRY).await;
+            match self.apply(&change).await {
+                Ok(()) => return,
+                Err(error) => debug!(%error, "a change of groups cannot be followed yet"),
+            }
+        }
+        warn!("a change of groups could not be followed");
+        self.metrics.orders_failed.increment(1);
+    }
+
+    /// Adds all of a user's connections to a group, from the change on by which the user joined.
+    async fn enter_all(self: &Arc<Self>, user: &Arc<Topic>, name: &str, since: u64) -> Result<(), BusError> {
+        let members = user.state.lock().members().to_vec();
+        for conn in members {
+            conn.progress.fell_behind();
+            let behind = self.enter_group(&conn, user, name, since).await;
+            conn.progress.entered(self.round());
+            conn.progress.caught_up();
+            self.catch_up(&conn, behind?, None);
+        }
+        Ok(())
+    }
+
+    /// The users that have connections here.
+    pub fn users(&self) -> Vec<Arc<str>> {
+        let topics = self.topics.iter().filter_map(|topic| match topic.key() {
+            Target::User(user) if !topic.state.lock().members().is_empty() => Some(Arc::from(&**user)),
+            _ => None,
+        });
+        topics.collect()
+    }
+
+    /// What is known of a user's groups.
+    pub fn memberships(&self, user: &str) -> HashMap<Box<str>, Membership> {
+        let topic = self.existing(&Target::user(user));
+        topic.map(|topic| topic.state.lock().groups.clone()).unwrap_or_default()
     }
 
     /// Subscribes to a group before its join is asked for: the answer then proves that the server knows of the
@@ -163,73 +207,6 @@ impl Hub {
         self.topic(&target).await?;
         // Should nobody be added, it goes again.
         self.idle.push(target);
-        Ok(())
-    }
-
-    /// Adds a connection to its user's inbox and to broadcasts. From here on changes of groups cover it.
-    pub async fn enter(self: &Arc<Self>, conn: &Arc<Conn>, user: &str) -> Result<(), BusError> {
-        self.with_topic(&Target::user(user), |_, mut state| state.add(conn))
-            .await?;
-        self.with_topic(&Target::All, |_, mut state| state.add(conn)).await
-    }
-
-    /// Adds a connection to its user's groups, those told by the router and what has changed since; returns their names.
-    pub async fn enter_groups(
-        self: &Arc<Self>,
-        conn: &Arc<Conn>,
-        user: &str,
-        told: &[GroupMembership],
-    ) -> Result<Vec<String>, BusError> {
-        let inbox = Target::user(user);
-        let names = self
-            .with_topic(&inbox, |_, mut state| {
-                for GroupMembership { group, from_sequence } in told {
-                    let joined = Membership {
-                        sequence: *from_sequence,
-                        joined: true,
-                    };
-                    state.note(group, joined);
-                }
-                let joined = state.groups.iter().filter(|(_, m)| m.joined);
-                let mut names: Vec<String> = joined.map(|(name, _)| name.to_string()).collect();
-                names.sort_unstable();
-                names
-            })
-            .await?;
-        self.subscribe_all(&names).await?;
-        for name in &names {
-            self.add_to_group(conn, &inbox, name).await?;
-        }
-        Ok(names)
-    }
-
-    /// Adds one connection to a group, if its user still is in it.
-    async fn add_to_group(self: &Arc<Self>, conn: &Arc<Conn>, inbox: &Target, name: &str) -> Result<(), BusError> {
-        let Some(user) = self.existing(inbox) else {
-            return Ok(());
-        };
-        self.with_topic(&Target::group(name), |_, mut group| {
-            if user.state.lock().is_in(name) {
-                group.add(conn);
-            }
-        })
-        .await
-    }
-
-    /// Makes the subscriptions to groups that have no local member yet, and waits until the server knows of them.
-    async fn subscribe_all(self: &Arc<Self>, groups: &[String]) -> Result<(), BusError> {
-        let mut fresh = false;
-        for group in groups {
-            let target = Target::group(group.as_str());
-            let (_, made) = self.topic(&target).await?;
-            if made {
-                self.idle.push(target);
-                fresh = true;
-            }
-        }
-        if fresh {
-            self.bus.pubsub.fence().await?;
-        }
         Ok(())
     }
 

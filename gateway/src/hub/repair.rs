@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use herald_proto::CloseCode;
+use herald_router::bus::Page;
 use tracing::{debug, warn};
 
-use super::{Hub, topic::Topic};
+use super::{Hub, reads::PAGE, topic::Topic};
 
-/// Messages in one read.
-const PAGE: usize = 256;
+/// Holes that are read at once.
+pub(super) const ABREAST: usize = 64;
 /// Between reads, while a replica lags or the log cannot be reached.
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -24,6 +26,7 @@ impl Hub {
     async fn close_hole(&self, topic: &Topic) {
         let mut pause = PAUSE;
         let mut fruitless = 0;
+        let (mut begun, mut count) = (u64::MAX, 0);
         loop {
             let after = {
                 let state = topic.state.lock();
@@ -32,11 +35,23 @@ impl Hub {
                     _ => return,
                 }
             };
-            match self.bus.log.read(&topic.target, after, PAGE).await {
-                Ok(entries) => {
-                    let progress = !entries.is_empty();
+            begun = begun.min(after);
+            let read = {
+                let _place = self.repairs.acquire().await;
+                self.bus.log.read(&topic.target, after, PAGE).await
+            };
+            match read {
+                Ok(page) => {
+                    let progress = !page.entries.is_empty();
+                    let lacking = self.may_lack(&page, count, begun.max(self.watermark())).await;
+                    count += page.entries.len() as u64;
                     let mut state = topic.state.lock();
-                    for entry in &entries {
+                    if lacking {
+                        // They come back with their cursors, and are told that something is missing.
+                        let members = state.members().iter();
+                        members.for_each(|conn| conn.close(CloseCode::Unavailable));
+                    }
+                    for entry in &page.entries {
                         if state.sequencer.read(entry.sequence) {
                             self.deliver_stored(topic, &mut state, entry);
                         }
@@ -50,20 +65,38 @@ impl Hub {
                         continue;
                     }
                     fruitless += 1;
-                    if fruitless >= FRUITLESS_READS {
-                        warn!(
-                            target_kind = topic.target.kind(),
-                            "messages were announced that the log does not have"
-                        );
-                        self.metrics.holes_given_up.increment(1);
-                        state.sequencer.give_up();
-                        return;
-                    }
                 }
                 Err(error) => debug!(%error, "a hole cannot be read yet"),
+            }
+            if fruitless >= FRUITLESS_READS {
+                let wanted = topic.state.lock().sequencer.wanted();
+                if self.is_gone(wanted).await {
+                    warn!(
+                        target_kind = topic.target.kind(),
+                        "messages were announced that the log does not have"
+                    );
+                    self.metrics.holes_given_up.increment(1);
+                    topic.state.lock().sequencer.give_up(wanted);
+                }
+                fruitless = 0;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Whether the log may have trimmed messages after `after` before they were read: `before`, and what is in `page`.
+    pub(super) async fn may_lack(&self, page: &Page, before: u64, after: u64) -> bool {
+        let bounds = match self.bounds() {
+            Some(bounds) => Ok(bounds),
+            None => self.bus.log.bounds().await,
+        };
+        // Where that cannot be known it may be.
+        bounds.map_or(true, |bounds| page.may_lack(before, after, bounds))
+    }
+
+    /// Whether the log certainly does not have this message: it was deleted. Replicas may lag for as long as they like.
+    pub(super) async fn is_gone(&self, sequence: u64) -> bool {
+        matches!(self.bus.log.get(sequence).await, Ok(None))
     }
 }

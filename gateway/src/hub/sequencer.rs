@@ -10,6 +10,10 @@ pub struct Sequencer {
     last_seen: Option<u64>,
     /// While a hole is being read: the newest message known of.
     wanted: Option<u64>,
+    /// The newest message that was ever heard of, 0 where there was none.
+    newest: u64,
+    /// Of all that was stored after this, up to where delivery has come, `newest` is the newest indeed.
+    known_from: u64,
 }
 
 /// What to do with a live copy.
@@ -24,7 +28,62 @@ pub enum Step {
 }
 
 impl Sequencer {
+    /// The newest message that was ever heard of.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// All of the target's messages up to here have been delivered, or came before delivery began. None: it has not begun.
+    pub fn position(&self) -> Option<u64> {
+        self.last_seen
+    }
+
+    /// Whether nothing is known to be newer for one who has all up to `at`.
+    pub fn is_current(&self, at: u64) -> bool {
+        let known = self.known_from <= at || self.last_seen.is_none_or(|position| position <= at);
+        known && self.newest <= at
+    }
+
+    /// Whether messages are known of that are still to be delivered.
+    pub fn is_behind(&self) -> bool {
+        self.last_seen.is_some_and(|position| position < self.newest)
+    }
+
+    /// Whether messages up to `at` are known of that are still to be delivered here: who has them already must wait, or
+    /// it would be given them again.
+    pub fn is_early(&self, at: u64) -> bool {
+        self.is_behind() && self.last_seen.is_some_and(|position| position < at)
+    }
+
+    /// The log was asked what is newer than `after`: of this target only `newest` and what is before it, up to `upto`.
+    /// Delivery begins there, if it has not begun yet. False where the answer is so old that it does not reach what is
+    /// known: then it says nothing.
+    pub fn told(&mut self, after: u64, newest: Option<u64>, upto: u64) -> bool {
+        self.begin(newest.unwrap_or(upto), after);
+        if upto < self.known_from {
+            return false;
+        }
+        self.newest = self.newest.max(newest.unwrap_or(0));
+        self.known_from = self.known_from.min(after);
+        true
+    }
+
+    /// There is such a message.
+    pub fn heard_of(&mut self, sequence: u64) {
+        self.newest = self.newest.max(sequence);
+    }
+
+    /// Delivery begins after `at`, if it has not begun yet; nothing is known of what was before `known_from`.
+    pub fn begin(&mut self, at: u64, known_from: u64) {
+        if self.last_seen.is_none() {
+            self.last_seen = Some(at);
+            self.known_from = known_from;
+        }
+    }
+
     pub fn live(&mut self, sequence: u64, previous: u64) -> Step {
+        self.begin(previous, previous);
+        self.newest = self.newest.max(sequence);
         let last_seen = self.last_seen.unwrap_or(previous);
         if sequence <= last_seen {
             return Step::Duplicate;
@@ -47,12 +106,16 @@ impl Sequencer {
         *self = Self {
             last_seen: Some(0),
             wanted: None,
+            newest: 0,
+            known_from: 0,
         };
     }
 
-    /// Somebody else knows of a message with this sequence: true where the log must be read for it.
+    /// Somebody else knows of a message with this sequence: true where the log must be read for it. Before delivery has
+    /// begun nothing can be missing.
     pub fn expect(&mut self, sequence: u64) -> bool {
-        let missing = self.last_seen.is_none_or(|seen| seen < sequence);
+        self.newest = self.newest.max(sequence);
+        let missing = self.last_seen.is_some_and(|seen| seen < sequence);
         let begin = missing && self.wanted.is_none();
         if missing {
             self.wanted = self.wanted.max(Some(sequence));
@@ -72,7 +135,13 @@ impl Sequencer {
             return false;
         }
         self.last_seen = Some(sequence);
+        self.newest = self.newest.max(sequence);
         true
+    }
+
+    /// Whether everything up to `sequence` has been delivered, or need not be.
+    pub fn is_past(&self, sequence: u64) -> bool {
+        self.last_seen.is_none_or(|seen| seen >= sequence)
     }
 
     /// After a read: true where the hole is closed. A replica that lags has not yet shown what is wanted.
@@ -86,11 +155,16 @@ impl Sequencer {
         self.wanted.is_none()
     }
 
-    /// Gives up on what the log no longer has, so that the target goes on with what comes next.
-    pub fn give_up(&mut self) {
-        if let Some(wanted) = self.wanted.take() {
-            self.last_seen = self.last_seen.max(Some(wanted));
-        }
+    /// The newest message that a hole is read for; 0 where there is no hole.
+    pub fn wanted(&self) -> u64 {
+        self.wanted.unwrap_or(0)
+    }
+
+    /// Gives up on what the log no longer has, `gone` and what is before it, so that the target goes on with what comes
+    /// next.
+    pub fn give_up(&mut self, gone: u64) {
+        self.last_seen = self.last_seen.max(Some(gone));
+        self.is_closed();
     }
 }
 

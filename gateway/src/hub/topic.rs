@@ -3,11 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use herald_proto::Target;
-use herald_router::bus::{Bus, BusError, LiveSubscription};
+use herald_router::bus::{Bus, BusError, LiveSubscription, LogEntry};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::{Hub, membership::Membership, sequencer::Sequencer};
+use super::{Hub, membership::Membership, sequencer::Sequencer, tail::Tail};
 use crate::conn::Conn;
 
 pub(super) struct Topic {
@@ -18,12 +18,29 @@ pub(super) struct Topic {
 
 #[derive(Default)]
 pub(super) struct TopicState {
-    pub members: Vec<Arc<Conn>>,
+    /// First those that are given what comes, `live` of them; then those that are still catching up from the log.
+    members: Vec<Arc<Conn>>,
+    live: usize,
     pub sequencer: Sequencer,
+    /// What has come of late, while somebody is catching up.
+    tail: Option<Box<Tail>>,
     /// Of a user's topic only: the groups that the user's connections belong to.
     pub groups: HashMap<Box<str>, Membership>,
     /// No longer in the table: nobody may be added.
     pub dropped: bool,
+}
+
+/// How one who is behind goes on.
+#[derive(Debug)]
+pub(super) enum Joining {
+    /// It is given these, and from now on what comes.
+    Live(Vec<LogEntry>),
+    /// The log must be read on.
+    Behind,
+    /// This node has not delivered yet what it has already.
+    Early,
+    /// It is no member any more.
+    Gone,
 }
 
 impl Topic {
@@ -48,19 +65,90 @@ impl Topic {
 }
 
 impl TopicState {
-    pub fn add(&mut self, conn: &Arc<Conn>) {
-        if !self.members.iter().any(|member| Arc::ptr_eq(member, conn)) {
-            self.members.push(conn.clone());
+    /// Who is given what comes.
+    pub fn live(&self) -> &[Arc<Conn>] {
+        &self.members[..self.live]
+    }
+
+    /// Those who are still catching up included.
+    pub fn members(&self) -> &[Arc<Conn>] {
+        &self.members
+    }
+
+    /// Adds one who is still to catch up. False where it is a member already.
+    pub fn add(&mut self, conn: &Arc<Conn>) -> bool {
+        if self.members.iter().any(|member| Arc::ptr_eq(member, conn)) {
+            return false;
+        }
+        self.members.push(conn.clone());
+        if self.tail.is_none() {
+            self.tail = Some(Box::new(Tail::new(self.sequencer.position())));
+        }
+        true
+    }
+
+    /// Whether one who has all up to `at` can go live at once.
+    pub fn is_ready(&self, at: u64) -> bool {
+        self.sequencer.is_current(at) && !self.sequencer.is_early(at)
+    }
+
+    /// `at` is the last message that `conn` has been given, or needs not.
+    pub fn try_go_live(&mut self, conn: &Arc<Conn>, at: u64) -> Joining {
+        if !self.members[self.live..].iter().any(|member| Arc::ptr_eq(member, conn)) {
+            return Joining::Gone;
+        }
+        if self.sequencer.is_early(at) {
+            return Joining::Early;
+        }
+        let rest = match &self.tail {
+            _ if self.sequencer.is_current(at) => Vec::new(),
+            Some(tail) => match tail.after(at) {
+                Some(rest) => rest,
+                None => return Joining::Behind,
+            },
+            None => return Joining::Behind,
+        };
+        self.go_live(conn);
+        Joining::Live(rest)
+    }
+
+    /// From now on it is given what comes, and nothing of what was before.
+    pub fn go_live(&mut self, conn: &Arc<Conn>) {
+        let behind = &self.members[self.live..];
+        if let Some(place) = behind.iter().position(|member| Arc::ptr_eq(member, conn)) {
+            self.members.swap(self.live, self.live + place);
+            self.live += 1;
+            self.end_tail();
+        }
+    }
+
+    /// A message has been delivered to those who are live.
+    pub fn passed(&mut self, entry: &LogEntry) {
+        if let Some(tail) = &mut self.tail {
+            tail.push(entry);
         }
     }
 
     pub fn remove(&mut self, conn: &Arc<Conn>) {
-        if let Some(at) = self.members.iter().position(|member| Arc::ptr_eq(member, conn)) {
-            self.members.swap_remove(at);
-            // A group that was large once must not stay so in memory.
-            if self.members.capacity() > 64 && self.members.len() < self.members.capacity() / 4 {
-                self.members.shrink_to(self.members.len() * 2);
-            }
+        let Some(mut at) = self.members.iter().position(|member| Arc::ptr_eq(member, conn)) else {
+            return;
+        };
+        if at < self.live {
+            self.live -= 1;
+            self.members.swap(at, self.live);
+            at = self.live;
+        }
+        self.members.swap_remove(at);
+        self.end_tail();
+        // A group that was large once must not stay so in memory.
+        if self.members.capacity() > 64 && self.members.len() < self.members.capacity() / 4 {
+            self.members.shrink_to(self.members.len() * 2);
+        }
+    }
+
+    fn end_tail(&mut self) {
+        if self.live == self.members.len() {
+            self.tail = None;
         }
     }
 }

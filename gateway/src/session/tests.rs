@@ -85,6 +85,22 @@ fn a_flood_is_limited_and_then_closed() {
 }
 
 #[test]
+fn questions_run_beside_and_have_no_number() {
+    let mut session = session(true);
+    let query = HistoryQuery {
+        of: crate::event::HistoryOf::Inbox,
+        after: None,
+        before: None,
+        limit: None,
+    };
+    let action = session.on_frame(inbound(Command::History(query.clone())), Instant::now());
+    let command = Beside::History(query);
+    assert_eq!(action, Action::Beside { id: Some(1), command });
+    let action = session.on_frame(inbound(Command::Join { group: "g".to_owned() }), Instant::now());
+    assert!(matches!(action, Action::Ordered { serial: 1, .. }));
+}
+
+#[test]
 fn ordered_commands_are_numbered() {
     let mut session = session(true);
     for expected in 1..4 {

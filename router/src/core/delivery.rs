@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use herald_proto::{
-    ErrorCode, Target,
-    cluster::{SendCommand, Sender, Sent, Stored, reply},
+    ErrorCode, LogId, Target,
+    cluster::{Nudge, SendCommand, Sender, Sent, Stored, reply},
     id,
 };
 use prost::Message;
+use tracing::debug;
 
 use super::Router;
 use crate::{
@@ -73,8 +74,7 @@ impl Router {
     async fn store(&self, target: &Target, message: Stored, dedup: &str) -> Result<Sent, Failure> {
         let payload = Bytes::from(message.encode_to_vec());
         let appended = self.append(target, payload, dedup).await?;
-        let log = self.bus.log.id().borrow().clone();
-        let log = log.ok_or_else(|| Failure::from(BusError::Unavailable("log unknown".into())))?;
+        let log = self.log_id()?;
         let mut sent = Sent {
             id: message.id,
             sequence: appended.sequence,
@@ -98,11 +98,32 @@ impl Router {
         Ok(sent)
     }
 
+    pub(super) fn log_id(&self) -> Result<LogId, Failure> {
+        let log = self.bus.log.id().borrow().clone();
+        log.ok_or_else(|| BusError::Unavailable("log unknown".into()).into())
+    }
+
     pub(super) async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended, Failure> {
         let begun = std::time::Instant::now();
         let appended = self.bus.log.append(target, payload, dedup).await;
         metrics::append(begun.elapsed(), appended.as_ref());
-        Ok(appended?)
+        let appended = appended?;
+        if appended.uncertain {
+            self.nudge(target, appended.sequence).await;
+        }
+        Ok(appended)
+    }
+
+    /// Makes the gateways look whether they have this. Without it they still do, with their next sweep.
+    async fn nudge(&self, target: &Target, sequence: u64) {
+        let nudge = Nudge {
+            target: Some(target.to_proto()),
+            sequence,
+        };
+        let nudge = Bytes::from(nudge.encode_to_vec());
+        if let Err(error) = self.bus.pubsub.publish(&self.names.nudge(), nudge).await {
+            debug!(%error, "no nudge");
+        }
     }
 
     /// The message that a duplicate repeats; None where the log no longer holds it.
@@ -169,3 +190,6 @@ impl Router {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use herald_proto::{
     ErrorCode, Target,
     cluster::{
-        ConnectCommand, Control, Done, GroupChange, Groups, MemberCommand, MemberLeft, Membership, Stored,
-        control::Order, reply,
+        ConnectBatch, ConnectCommand, Control, Done, GroupChange, Groups, MemberCommand, MemberLeft, Membership, Reply,
+        ReplyBatch, Stored, control::Order, reply,
     },
     id, subject,
 };
@@ -21,6 +21,10 @@ use crate::{bus::Bucket, failure::Failure, watches};
 
 /// A token's groups are joined this many at a time.
 const JOINS_AT_ONCE: usize = 16;
+/// Users of one batch are looked after this many at a time.
+const CONNECTS_AT_ONCE: usize = 16;
+/// Of one answer: half of what NATS carries by default.
+const BATCH_BYTES: usize = 512 << 10;
 /// How many groups are looked up at the leader before a one-to-one message is forbidden: the directory is rarely
 /// behind, and a user in very many groups must not make one send cost as many requests.
 const SHARED_GROUPS_TRIED: usize = 16;
@@ -61,8 +65,28 @@ impl Router {
         Ok(reply::Reply::Done(Done { sequence }))
     }
 
+    /// Many users connect. Who asks gets at least one answer, and as many as fit into one message.
+    pub(super) async fn connect_all(&self, batch: ConnectBatch) -> Result<reply::Reply, Failure> {
+        let answers = stream::iter(batch.connects)
+            .map(|command| async move {
+                let reply = self.connect(command).await;
+                let reply = reply.unwrap_or_else(|failure| reply::Reply::Failure(failure.to_proto()));
+                Reply { reply: Some(reply) }
+            })
+            .buffered(CONNECTS_AT_ONCE);
+        let mut size = 0;
+        let fitting = answers.take_while(|reply| {
+            let first = size == 0;
+            size += reply.encoded_len();
+            std::future::ready(first || size <= BATCH_BYTES)
+        });
+        Ok(reply::Reply::Batch(ReplyBatch {
+            replies: fitting.collect().await,
+        }))
+    }
+
     /// A user connects somewhere: the token's groups are joined, and the answer lists all of the user's groups.
-    pub(super) async fn connect(&self, command: ConnectCommand) -> Result<reply::Reply, Failure> {
+    async fn connect(&self, command: ConnectCommand) -> Result<reply::Reply, Failure> {
         id::check("user", &command.user)?;
         let user = &command.user;
         let missing: Vec<&String> = {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
+use futures_util::TryStreamExt;
 use herald_proto::Target;
 use herald_router::bus::{Bucket, BusError, BusState, LogLimits};
 use herald_tests::nats::NatsServer;
@@ -202,7 +203,17 @@ async fn provisioning_twice_changes_nothing_and_new_limits_are_taken_over() {
         (after.max_messages_per_subject, after.max_age),
         (7, Duration::from_secs(60))
     );
-    assert_eq!(third.bus.log.read(&Target::All, 0, 10).await.expect("read").len(), 1);
+    assert_eq!(
+        third
+            .bus
+            .log
+            .read(&Target::All, 0, 10)
+            .await
+            .expect("read")
+            .entries
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -240,4 +251,40 @@ async fn shutdown_ends_every_task_even_while_nats_is_away() {
         assert!(heard.recv().await.is_none());
         while watch.next().await.is_some() {}
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_hour_has_one_anchor_however_many_routers_beat() {
+    let (server, first) = started().await;
+    let second = Node::start(config(server.url(), limits())).await;
+    second.reaches(BusState::Ready).await;
+    for _ in 0..3 {
+        for node in [&first, &second] {
+            node.bus.log.beat().await.expect("it beats");
+        }
+    }
+    let stream = operator(&server).await.get_stream(names().log_stream()).await;
+    let stream = stream.expect("the log is there");
+    let anchors = stream.info_with_subjects("test.log.0.anchor.>").await.expect("told");
+    let anchors: Vec<(String, usize)> = anchors.try_collect().await.expect("told");
+    // The hour may have changed meanwhile.
+    assert!((1..=2).contains(&anchors.len()), "{anchors:?}");
+    assert!(anchors.iter().all(|(_, count)| *count == 1), "{anchors:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_moves_the_bounds() {
+    let (server, node) = started().await;
+    let log = &node.bus.log;
+    log.beat().await.expect("it beats");
+    let gone = log
+        .append(&Target::All, text("gone"), "1")
+        .await
+        .expect("appended")
+        .sequence;
+    assert_eq!(log.bounds().await.expect("told").first, 1);
+    let stream = operator(&server).await.get_stream(names().log_stream()).await;
+    stream.expect("the log is there").purge().await.expect("purged");
+    log.beat().await.expect("it beats");
+    assert!(log.bounds().await.expect("told").first > gone);
 }

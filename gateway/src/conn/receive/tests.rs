@@ -39,7 +39,9 @@ async fn receive(bytes: &[u8], max: usize) -> (Vec<String>, Broken) {
     let mut got = Vec::new();
     let read = AtomicU64::new(0);
     loop {
-        receiver.readable(&server).await.unwrap();
+        if receiver.readable(&server).await.is_err() {
+            return (got, Broken::Gone);
+        }
         let mut burst = receiver.burst(&server, &read);
         loop {
             match burst.next().await {

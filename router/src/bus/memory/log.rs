@@ -19,7 +19,8 @@ use tokio::sync::watch;
 
 use super::MAX_PAYLOAD;
 use crate::bus::{
-    Appended, BusError, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Result, StoredAt,
+    Appended, Bounds, BusError, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, Result,
+    StoredAt,
 };
 use sinks::Sinks;
 use store::Store;
@@ -35,6 +36,7 @@ pub struct MemoryLog {
     store: Mutex<Store>,
     shards: Arc<Shards>,
     next_subscription: AtomicU64,
+    disturbances: watch::Sender<u64>,
 }
 
 struct Shards {
@@ -109,6 +111,7 @@ impl MemoryLog {
                 hasher: std::hash::RandomState::new(),
             }),
             next_subscription: AtomicU64::new(0),
+            disturbances: watch::Sender::new(0),
         }
     }
 }
@@ -137,18 +140,20 @@ impl Log for MemoryLog {
                 Appended {
                     sequence: stored.sequence,
                     duplicate: false,
+                    uncertain: false,
                 }
             }
             Err(first) => Appended {
                 sequence: first,
                 duplicate: true,
+                uncertain: true,
             },
         })
     }
 
-    /// `upto` needs no beat here; but what is too old goes even where nothing is appended.
+    /// Takes a sequence, as on NATS; and what is too old goes even where nothing is appended.
     async fn beat(&self) -> Result<()> {
-        self.store.lock().trim();
+        self.store.lock().beat();
         Ok(())
     }
 
@@ -180,8 +185,21 @@ impl Log for MemoryLog {
         Ok(LiveSubscription { _held: Box::new(held) })
     }
 
-    async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Vec<LogEntry>> {
+    async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Page> {
         Ok(self.store.lock().read(target, after, limit))
+    }
+
+    async fn read_back(&self, target: &Target, before: u64, limit: usize) -> Result<Page> {
+        Ok(self.store.lock().read_back(target, before, limit))
+    }
+
+    async fn bounds(&self) -> Result<Bounds> {
+        Ok(self.store.lock().bounds())
+    }
+
+    /// Memory loses nothing.
+    fn disturbances(&self) -> watch::Receiver<u64> {
+        self.disturbances.subscribe()
     }
 
     async fn get(&self, sequence: u64) -> Result<Option<LogEntry>> {

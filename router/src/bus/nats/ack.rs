@@ -20,6 +20,9 @@ pub(super) struct Ack {
     pub(super) seq: u64,
     #[serde(default)]
     pub(super) duplicate: bool,
+    /// It was asked for more than once.
+    #[serde(skip)]
+    pub(super) repeated: bool,
 }
 
 /// Whether a publish may be repeated when its outcome is unknown.
@@ -42,6 +45,7 @@ impl Shared {
     ) -> Result<Ack> {
         let end = Instant::now() + APPEND;
         let mut may_repeat = repeat == Repeat::Once;
+        let mut repeated = false;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let patience = if may_repeat { APPEND.min(left) / 2 } else { left };
@@ -51,11 +55,12 @@ impl Shared {
             let away = match asked.await {
                 Ok(answer) => match ApiError::or::<Ack>(&answer.payload) {
                     Err(ApiError::Away(what)) => what,
-                    done => return Ok(done?),
+                    done => return Ok(Ack { repeated, ..done? }),
                 },
                 Err(BusError::NoResponders) => "nobody leads the stream".to_owned(),
                 Err(BusError::Timeout) if may_repeat => {
                     may_repeat = false;
+                    repeated = true;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -67,6 +72,7 @@ impl Shared {
             // Not only elections look like this: the stream may have been deleted.
             self.look.notify_one();
             sleep(pause).await;
+            repeated = true;
         }
     }
 }

@@ -46,7 +46,7 @@ pub(super) enum ApiError {
     Bus(BusError),
     /// The stream, consumer or message does not exist.
     NotFound,
-    /// JetStream, or the stream's leader, is not there just now: nothing was done.
+    /// JetStream, or the stream's leader, is not there just now, or not done: to be asked again.
     Away(String),
     /// Placing so many replicas is not possible here.
     Replicas(String),
@@ -84,6 +84,8 @@ impl From<jetstream::Error> for ApiError {
             ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => Self::Bus(BusError::TooLarge),
             ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED | ErrorCode::CLUSTER_NO_PEERS => Self::Replicas(error.to_string()),
             ErrorCode::STREAM_NAME_EXIST => Self::NameTaken,
+            // The same message is being stored, or was when its leader died: asked again, the answer says which.
+            ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT => Self::Away(error.to_string()),
             _ if error.code() == 404 => Self::NotFound,
             _ if error.code() == 503 => Self::Away(error.to_string()),
             _ => Self::Other(error),

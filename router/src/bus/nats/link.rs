@@ -34,12 +34,14 @@ pub(super) struct Connection {
 pub(super) struct Link {
     client: Arc<Client>,
     connection: watch::Receiver<Connection>,
+    disturbances: watch::Receiver<u64>,
     shutdown: CancellationToken,
 }
 
 impl Link {
     pub(super) async fn connect(config: &NatsConfig, shutdown: CancellationToken) -> Result<Self> {
         let (sender, connection) = watch::channel(Connection::default());
+        let (disturbed, disturbances) = watch::channel(0);
         let options = ConnectOptions::new()
             .name(&config.name)
             .retry_on_initial_connect()
@@ -49,7 +51,7 @@ impl Link {
             .subscription_capacity(SUBSCRIPTION)
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
-                note(&sender, &event);
+                note(&sender, &disturbed, &event);
                 std::future::ready(())
             });
         let urls = config
@@ -68,6 +70,7 @@ impl Link {
         Ok(Self {
             client: Arc::new(client),
             connection,
+            disturbances,
             shutdown,
         })
     }
@@ -78,6 +81,11 @@ impl Link {
 
     pub(super) fn connection(&self) -> watch::Receiver<Connection> {
         self.connection.clone()
+    }
+
+    /// Changes when messages to subscriptions may have been lost.
+    pub(super) fn disturbances(&self) -> watch::Receiver<u64> {
+        self.disturbances.clone()
     }
 
     fn up(&self) -> bool {
@@ -200,14 +208,20 @@ impl Answers<'_> {
     }
 }
 
-fn note(connection: &watch::Sender<Connection>, event: &Event) {
+fn note(connection: &watch::Sender<Connection>, disturbances: &watch::Sender<u64>, event: &Event) {
     match event {
-        Event::Connected => connection.send_modify(|now| {
-            now.up = true;
-            now.number += 1;
-        }),
+        Event::Connected => {
+            connection.send_modify(|now| {
+                now.up = true;
+                now.number += 1;
+            });
+            disturbances.send_modify(|count| *count += 1);
+        }
         Event::Disconnected | Event::Closed => connection.send_modify(|now| now.up = false),
-        Event::SlowConsumer(_) => tracing::warn!("a subscription could not keep up: messages from NATS were dropped"),
+        Event::SlowConsumer(_) => {
+            tracing::warn!("a subscription could not keep up: messages from NATS were dropped");
+            disturbances.send_modify(|count| *count += 1);
+        }
         other => tracing::debug!(%other, "NATS"),
     }
 }

@@ -9,8 +9,11 @@ use herald_proto::{LogId, Target};
 use tokio::sync::watch;
 
 use super::{Shared, ack::Repeat};
-use crate::bus::{Appended, BusError, LiveSink, LiveSubscription, Log, LogEntry, Newer, Result};
+use crate::bus::{Appended, Bounds, BusError, LiveSink, LiveSubscription, Log, LogEntry, Newer, Page, Result};
 
+mod anchor;
+mod back;
+mod bounds;
 mod live;
 mod newer;
 mod read;
@@ -18,11 +21,16 @@ mod read;
 pub(super) struct NatsLog {
     shared: Shared,
     id: watch::Receiver<Option<LogId>>,
+    anchored: anchor::Anchored,
 }
 
 impl NatsLog {
     pub(super) fn new(shared: Shared, id: watch::Receiver<Option<LogId>>) -> Self {
-        Self { shared, id }
+        Self {
+            shared,
+            id,
+            anchored: anchor::Anchored::default(),
+        }
     }
 
     /// Where any replica answers.
@@ -48,13 +56,16 @@ impl Log for NatsLog {
         Ok(Appended {
             sequence: ack.seq,
             duplicate: ack.duplicate,
+            uncertain: ack.repeated || ack.duplicate,
         })
     }
 
     async fn beat(&self) -> Result<()> {
+        // Before the beat, so that the first message of all is an anchor.
+        let anchored = self.keep_anchored().await;
         let beat = self.shared.names.beat();
         self.shared.store(beat, None, Bytes::new(), Repeat::Never).await?;
-        Ok(())
+        anchored
     }
 
     async fn publish_ephemeral(&self, target: &Target, payload: Bytes) -> Result<()> {
@@ -66,8 +77,20 @@ impl Log for NatsLog {
         live::subscribe(&self.shared, target, sink).await
     }
 
-    async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Vec<LogEntry>> {
+    async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Page> {
         self.read_pages(target, after, limit).await
+    }
+
+    async fn read_back(&self, target: &Target, before: u64, limit: usize) -> Result<Page> {
+        self.read_backwards(target, before, limit).await
+    }
+
+    async fn bounds(&self) -> Result<Bounds> {
+        self.stream_bounds().await
+    }
+
+    fn disturbances(&self) -> watch::Receiver<u64> {
+        self.shared.link.disturbances()
     }
 
     async fn get(&self, sequence: u64) -> Result<Option<LogEntry>> {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use herald_proto::{Target, limits::DEDUP_WINDOW};
 
-use crate::bus::{LogEntry, LogLimits, Newer, StoredAt};
+use crate::bus::{Bounds, LogEntry, LogLimits, Newer, Page, StoredAt};
 
 /// What a message takes beside its payload, roughly: it counts towards `max_bytes`, so that many small ones are bounded.
 const OVERHEAD: u64 = 128;
@@ -18,6 +18,8 @@ pub(super) struct Store {
     limits: LogLimits,
     last: u64,
     bytes: u64,
+    /// The last message that went for its age or for want of room.
+    trimmed: u64,
     /// Never an empty queue: a target whose messages are all trimmed is forgotten, as on NATS, so its next `previous` is 0.
     targets: HashMap<Arc<Target>, VecDeque<LogEntry>>,
     /// Which target each stored sequence belongs to. Sparse, for one target may trim much while another keeps all.
@@ -33,6 +35,7 @@ impl Store {
             limits,
             last: 0,
             bytes: 0,
+            trimmed: 0,
             targets: HashMap::new(),
             order: BTreeMap::new(),
             seen: HashMap::new(),
@@ -80,6 +83,11 @@ impl Store {
         })
     }
 
+    pub(super) fn beat(&mut self) {
+        self.last += 1;
+        self.trim();
+    }
+
     /// Drops what is too old or too much, oldest first.
     pub(super) fn trim(&mut self) {
         let oldest_kept = now_ms().saturating_sub(millis(self.limits.max_age));
@@ -89,6 +97,7 @@ impl Store {
             if !too_old && self.bytes <= self.limits.max_bytes {
                 break;
             }
+            self.trimmed = sequence;
             self.remove(sequence);
         }
     }
@@ -121,12 +130,35 @@ impl Store {
         }
     }
 
-    pub(super) fn read(&self, target: &Target, after: u64, limit: usize) -> Vec<LogEntry> {
+    pub(super) fn read(&self, target: &Target, after: u64, limit: usize) -> Page {
         let Some(entries) = self.targets.get(target) else {
-            return Vec::new();
+            return Page::default();
         };
         let start = entries.partition_point(|entry| entry.sequence <= after);
-        entries.range(start..).take(limit).cloned().collect()
+        let end = entries.len().min(start.saturating_add(limit));
+        Page {
+            entries: entries.range(start..end).cloned().collect(),
+            left: (entries.len() - end) as u64,
+        }
+    }
+
+    pub(super) fn read_back(&self, target: &Target, before: u64, limit: usize) -> Page {
+        let Some(entries) = self.targets.get(target) else {
+            return Page::default();
+        };
+        let end = entries.partition_point(|entry| entry.sequence < before);
+        let start = end.saturating_sub(limit);
+        Page {
+            entries: entries.range(start..end).cloned().collect(),
+            left: start as u64,
+        }
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds {
+            first: self.trimmed + 1,
+            per_target: self.limits.max_messages_per_target,
+        }
     }
 
     pub(super) fn get(&self, sequence: u64) -> Option<LogEntry> {

@@ -43,7 +43,7 @@ impl NatsLog {
             targets: Vec::new(),
             upto: 0,
         };
-        let mut from = after + 1;
+        let mut from = after.saturating_add(1);
         let mut tries = 0;
         loop {
             let mut question = json!({ "multi_last": subjects, "seq": from, "max_bytes": BATCH_BYTES });
@@ -65,7 +65,7 @@ impl NatsLog {
                 // From the beginning: what came already belongs to another moment than what would follow.
                 Asked::BrokenOff if tries < TRIES => {
                     tries += 1;
-                    from = after + 1;
+                    from = after.saturating_add(1);
                     found.targets.clear();
                     found.upto = 0;
                 }

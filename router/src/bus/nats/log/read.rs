@@ -13,10 +13,10 @@ use super::{
     super::{READ, error::ApiError, time::unix_ms},
     NatsLog,
 };
-use crate::bus::{BusError, LogEntry, Result};
+use crate::bus::{BusError, LogEntry, Page, Result};
 
 /// Messages of one answer: they come without flow control, so fewer than a subscription holds.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// Bytes of one answer: it stays below what would make the server drop us as slow.
 pub(super) const BATCH_BYTES: usize = 8 << 20;
 
@@ -74,24 +74,30 @@ struct Found {
 }
 
 impl NatsLog {
-    pub(super) async fn read_pages(&self, target: &Target, after: u64, limit: usize) -> Result<Vec<LogEntry>> {
-        let mut entries = Vec::new();
+    pub(super) async fn read_pages(&self, target: &Target, after: u64, limit: usize) -> Result<Page> {
+        let mut page = Page::default();
         let mut after = after;
-        while entries.len() < limit {
-            let batch = BATCH.min(limit - entries.len());
-            let left = self.page(target, after, batch, &mut entries).await?;
-            match entries.last().map(|entry: &LogEntry| entry.sequence) {
-                Some(last) if left > 0 && last > after => after = last,
+        while page.entries.len() < limit {
+            let batch = BATCH.min(limit - page.entries.len());
+            page.left = self.batch(target, after, batch, &mut page.entries).await?;
+            match page.entries.last().map(|entry: &LogEntry| entry.sequence) {
+                Some(last) if page.left > 0 && last > after => after = last,
                 _ => break,
             }
         }
-        Ok(entries)
+        Ok(page)
     }
 
     /// Appends one batch to `entries`; how many match beyond it.
-    async fn page(&self, target: &Target, after: u64, batch: usize, entries: &mut Vec<LogEntry>) -> Result<u64> {
+    pub(super) async fn batch(
+        &self,
+        target: &Target,
+        after: u64,
+        batch: usize,
+        entries: &mut Vec<LogEntry>,
+    ) -> Result<u64> {
         let question = json!({
-            "seq": after + 1,
+            "seq": after.saturating_add(1),
             "next_by_subj": self.shared.names.log(target),
             "batch": batch,
             // A single message larger than this would never come.

@@ -1,0 +1,87 @@
+//! One command that runs beside the ordered ones: it asks, and changes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use herald_proto::{
+    ErrorCode,
+    cluster::{self, HistoryCommand, Sender},
+};
+use herald_router::failure::Failure;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{Conn, conversation::answer_on};
+use crate::{
+    event::{Answer, History, HistoryQuery, Message},
+    gateway::Gateway,
+    metrics,
+    session::Beside,
+};
+
+/// Waiting for one's turn and asking the routers together: no answer takes longer than 10 s.
+const DEADLINE: Duration = Duration::from_secs(9);
+
+pub(super) struct Query {
+    pub gateway: Arc<Gateway>,
+    pub conn: Arc<Conn>,
+    pub user: String,
+    /// The connection's turns for large answers.
+    pub large: Arc<Semaphore>,
+}
+
+impl Query {
+    pub async fn run(self, id: Option<u32>, command: Beside) {
+        match command {
+            Beside::History(query) => self.history(id, query).await,
+        }
+    }
+
+    async fn history(&self, id: Option<u32>, query: HistoryQuery) {
+        metrics::command("history");
+        let asked = timeout(DEADLINE, async {
+            let turn = self.large.acquire().await;
+            (turn, self.ask_history(query).await)
+        });
+        // The turn lasts until the answer is in the outbox.
+        let (_turn, outcome) = match asked.await {
+            Ok((turn, outcome)) => (turn.ok(), outcome),
+            Err(_) => (None, Err(Failure::new(ErrorCode::Timeout, "no answer in time"))),
+        };
+        match outcome {
+            Ok(history) if id.is_some() => {
+                let frame = self.conn.dialect.answer(id, &Answer::History(history));
+                self.conn.answer_in_time(frame).await;
+            }
+            Ok(_) => {}
+            Err(failure) => answer_on(&self.conn, id, &failure.into()),
+        }
+    }
+
+    async fn ask_history(&self, query: HistoryQuery) -> Result<History, Failure> {
+        let of = query.of.target(&self.user);
+        let command = HistoryCommand {
+            sender: Some(Sender {
+                user: Some(self.user.clone()),
+                broadcast: false,
+            }),
+            of: Some(of.to_proto()),
+            after: query.after,
+            before: query.before,
+            limit: query.limit.unwrap_or_default(),
+        };
+        let cluster::History {
+            entries,
+            more,
+            gap,
+            log,
+        } = self.gateway.routers.history(&command).await?;
+        let messages = entries.into_iter().filter_map(|entry| {
+            let offset = format!("{log}:{}", entry.sequence);
+            Some(Message::new(&of, entry.stored?, Some(offset)))
+        });
+        Ok(History {
+            messages: messages.collect(),
+            more,
+            gap,
+        })
+    }
+}

@@ -1,0 +1,310 @@
+//! How a connection becomes a member of all that is its user's, from one definite place in the log on.
+//!
+//! First everything is subscribed to; then one question, shared with all who connect at this moment, tells what is
+//! newest; what the connection has missed is then read, and what comes joins on. Whatever was stored in between is
+//! found by the question or comes live.
+
+use std::{sync::Arc, time::Duration};
+
+use herald_proto::{LogId, Target, cluster::GroupMembership, offset::Cursor};
+use herald_router::bus::BusError;
+
+use super::{
+    Hub,
+    catchup::Behind,
+    membership::Membership,
+    newest::{Newest, Question},
+    topic::{Topic, TopicState},
+};
+use crate::conn::Conn;
+
+/// How often a question is asked again while replicas lag, and how soon.
+const LAGGING_ANSWERS: u32 = 50;
+const LAG: Duration = Duration::from_millis(20);
+
+/// From where on a connection wants messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// What comes from now on.
+    Now,
+    /// What came after this as well.
+    Cursor(Cursor),
+    /// All that is kept of the own inbox, and what comes.
+    Beginning,
+}
+
+/// What became of it.
+pub struct Entered {
+    pub groups: Vec<String>,
+    /// All up to here has been given, or was before the connection's time.
+    pub cursor: Cursor,
+    pub resumed: bool,
+    pub gap: bool,
+    /// All up to here will have been given when what was missed has been.
+    complete: Cursor,
+    behind: Vec<Behind>,
+}
+
+/// A target with the place from which on the connection wants it.
+struct Entry {
+    topic: Arc<Topic>,
+    /// None: from now on.
+    from: Option<u64>,
+    /// Delivery had begun here before this connection came.
+    begun: bool,
+}
+
+impl Hub {
+    /// Adds a connection to its user's inbox and to broadcasts. From here on changes of groups cover it.
+    pub async fn announce(self: &Arc<Self>, conn: &Arc<Conn>, user: &str) -> Result<(), BusError> {
+        for target in [Target::user(user), Target::All] {
+            self.with_topic(&target, |_, mut state| state.add(conn)).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds an announced connection to its user's groups, those told by the router and what has changed since, and to
+    /// everything from `start` on. What it has missed is given by [`Self::follow`].
+    pub async fn enter(
+        self: &Arc<Self>,
+        conn: &Arc<Conn>,
+        user: &str,
+        start: &Start,
+        told: &[GroupMembership],
+    ) -> Result<Entered, BusError> {
+        let inbox = Target::user(user);
+        let groups = self.groups_of(&inbox, told).await?;
+        let mut entries = Vec::with_capacity(groups.len() + 2);
+        for target in [inbox.clone(), Target::All] {
+            entries.push(self.entry(conn, &target, 0).await?);
+        }
+        for (name, since) in &groups {
+            entries.push(self.entry(conn, &Target::group(name.clone()), *since).await?);
+        }
+        let newest = self.told_newest(&entries, start).await?;
+        let resuming = match start {
+            Start::Cursor(cursor) if cursor.log == newest.log => Some(cursor.sequence),
+            _ => None,
+        };
+        for entry in &mut entries {
+            entry.start(start, resuming, &inbox, &newest);
+        }
+        let delivered = entries
+            .iter()
+            .filter_map(|entry| entry.topic.state.lock().sequencer.position());
+        let delivered = delivered.max().unwrap_or(0);
+        let mut behind = self.go_live_or_behind(conn, entries).await?;
+        let lost = match (start, resuming) {
+            (Start::Cursor(_), None) => true,
+            (_, Some(at)) => newest.bounds.is_some_and(|bounds| {
+                let lacks = |behind: &Behind| behind.page.as_ref().is_some_and(|page| page.may_lack(0, at, bounds));
+                bounds.first > at + 1 || behind.iter().any(lacks)
+            }),
+            (Start::Now | Start::Beginning, None) => false,
+        };
+        for one in &mut behind {
+            // Who asks for all that is kept asks for no more.
+            one.told_of_gap = lost || *start == Start::Beginning;
+        }
+        let sequence = match resuming {
+            // Not given yet: should the connection end before it is, the client still needs it. But what is gone for
+            // good nobody can be given.
+            Some(at) if !behind.is_empty() => newest
+                .bounds
+                .map_or(at, |bounds| at.max(bounds.first.saturating_sub(1))),
+            Some(at) => at.max(newest.upto),
+            // What others were given before is not for this one, though a lagging replica may not have known of it.
+            None => newest.upto.max(delivered),
+        };
+        conn.progress.begin(sequence);
+        conn.progress.entered(self.round());
+        Ok(Entered {
+            groups: groups.into_iter().map(|(name, _)| name).collect(),
+            cursor: Cursor {
+                log: newest.log.clone(),
+                sequence,
+            },
+            resumed: resuming.is_some(),
+            gap: lost,
+            complete: Cursor {
+                log: newest.log.clone(),
+                sequence: sequence.max(newest.upto),
+            },
+            behind,
+        })
+    }
+
+    /// Gives what was missed, behind the welcome.
+    pub fn follow(&self, conn: &Arc<Conn>, entered: Entered) {
+        if !entered.behind.is_empty() {
+            conn.progress.gave(self.round());
+            self.catch_up(conn, entered.behind, Some(entered.complete));
+        }
+    }
+
+    /// A user's groups by name, each with the offset from which on the membership counts.
+    async fn groups_of(
+        self: &Arc<Self>,
+        inbox: &Target,
+        told: &[GroupMembership],
+    ) -> Result<Vec<(String, u64)>, BusError> {
+        self.with_topic(inbox, |_, mut state| {
+            for GroupMembership { group, from_sequence } in told {
+                let joined = Membership {
+                    sequence: *from_sequence,
+                    joined: true,
+                };
+                state.note(group, joined);
+            }
+            let joined = state.groups.iter().filter(|(_, membership)| membership.joined);
+            let mut groups: Vec<(String, u64)> = joined.map(|(name, m)| (name.to_string(), m.sequence)).collect();
+            groups.sort_unstable();
+            groups
+        })
+        .await
+    }
+
+    /// Adds a connection to a group of its user's, from the change on by which the user joined.
+    pub(super) async fn enter_group(
+        self: &Arc<Self>,
+        conn: &Arc<Conn>,
+        user: &Arc<Topic>,
+        name: &str,
+        since: u64,
+    ) -> Result<Vec<Behind>, BusError> {
+        let group = Target::group(name);
+        let entry = self.with_topic(&group, |topic, mut state| {
+            // Both may have ended meanwhile; and one who is a member already has, or is given, all.
+            let stays = {
+                let user = user.state.lock();
+                user.is_in(name) && user.members().iter().any(|member| Arc::ptr_eq(member, conn))
+            };
+            (stays && state.add(conn)).then(|| Entry::new(topic, &state, since))
+        });
+        let Some(entry) = entry.await? else {
+            return Ok(Vec::new());
+        };
+        let entered = self.go_on_from(conn, entry, since).await;
+        if entered.is_err() {
+            self.detach(conn, &group);
+        }
+        entered
+    }
+
+    async fn go_on_from(&self, conn: &Arc<Conn>, entry: Entry, since: u64) -> Result<Vec<Behind>, BusError> {
+        let entries = vec![entry];
+        let start = Start::Cursor(Cursor {
+            log: self.log_id()?,
+            sequence: since,
+        });
+        self.told_newest(&entries, &start).await?;
+        self.go_live_or_behind(conn, entries).await
+    }
+
+    async fn entry(self: &Arc<Self>, conn: &Arc<Conn>, target: &Target, since: u64) -> Result<Entry, BusError> {
+        self.with_topic(target, |topic, mut state| {
+            state.add(conn);
+            Entry::new(topic, &state, since)
+        })
+        .await
+    }
+
+    fn log_id(&self) -> Result<LogId, BusError> {
+        let log = self.bus.log.id().borrow().clone();
+        log.ok_or_else(|| BusError::Unavailable("the log was never reached".to_owned()))
+    }
+
+    /// What is newest, told to all that is entered. An answer from a replica that lags behind what was delivered here
+    /// is of no use: the question is asked again.
+    async fn told_newest(&self, entries: &[Entry], start: &Start) -> Result<Arc<Newest>, BusError> {
+        for _ in 0..LAGGING_ANSWERS {
+            let newest = self.ask_newest(entries, start).await?;
+            let told = entries.iter().map(|entry| {
+                let told = newest.sequences.get(&entry.topic.target).copied();
+                let mut state = entry.topic.state.lock();
+                state.sequencer.told(newest.after, told, newest.upto)
+            });
+            // All are told, whatever the first of them says. What is below the watermark no sweep asks for again.
+            let useless = told.filter(|useful| !useful).count();
+            if useless == 0 && newest.upto >= self.watermark() {
+                return Ok(newest);
+            }
+            tokio::time::sleep(LAG).await;
+        }
+        Err(BusError::Timeout)
+    }
+
+    async fn ask_newest(&self, entries: &[Entry], start: &Start) -> Result<Arc<Newest>, BusError> {
+        let after = match start {
+            Start::Now => self.watermark(),
+            // What is newer than the watermark this node may not have delivered yet, though the connection has it.
+            Start::Cursor(cursor) if Some(&cursor.log) == self.bus.log.id().borrow().as_ref() => {
+                cursor.sequence.min(self.watermark())
+            }
+            Start::Cursor(_) => self.watermark(),
+            Start::Beginning => 0,
+        };
+        let question = Question {
+            targets: entries.iter().map(|entry| entry.topic.target.clone()).collect(),
+            after,
+            bounds: matches!(start, Start::Cursor(_)),
+        };
+        let answer = self.newests.ask(question).await;
+        answer.unwrap_or_else(|| Err(BusError::Unavailable("the node is ending".to_owned())))
+    }
+
+    /// Reads the beginning of what was missed; then, with nothing more that can fail, makes the connection live wherever
+    /// it has missed nothing.
+    async fn go_live_or_behind(&self, conn: &Arc<Conn>, entries: Vec<Entry>) -> Result<Vec<Behind>, BusError> {
+        let mut behind = Vec::new();
+        let mut current = Vec::new();
+        for entry in entries {
+            match entry.missed() {
+                Some(at) => behind.push(Behind::new(&entry.topic, at)),
+                None => current.push(entry),
+            }
+        }
+        for one in &mut behind {
+            self.first_page(one).await?;
+        }
+        for Entry { topic, from, .. } in current {
+            let mut state = topic.state.lock();
+            match from {
+                Some(at) if !state.is_ready(at) => behind.push(Behind::new(&topic, at)),
+                _ => state.go_live(conn),
+            }
+        }
+        Ok(behind)
+    }
+}
+
+impl Entry {
+    fn new(topic: &Arc<Topic>, state: &TopicState, since: u64) -> Self {
+        Self {
+            topic: topic.clone(),
+            from: Some(since),
+            begun: state.sequencer.position().is_some(),
+        }
+    }
+
+    /// From where on the connection has missed something.
+    fn missed(&self) -> Option<u64> {
+        let state = self.topic.state.lock();
+        self.from.filter(|at| !state.is_ready(*at))
+    }
+
+    /// `from` holds the offset since when the user belongs to the target.
+    fn start(&mut self, start: &Start, resuming: Option<u64>, inbox: &Target, newest: &Newest) {
+        let since = self.from.unwrap_or(0);
+        self.from = match (start, resuming) {
+            (Start::Beginning, _) if self.topic.target == *inbox => Some(0),
+            (_, Some(at)) => Some(at.max(since)),
+            // What was delivered to others before this moment is not for this one.
+            (_, None) if self.begun => None,
+            (_, None) => {
+                let told = newest.sequences.get(&self.topic.target);
+                Some(told.copied().unwrap_or(newest.upto))
+            }
+        };
+    }
+}

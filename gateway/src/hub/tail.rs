@@ -1,0 +1,94 @@
+//! The last messages of a target, kept while a connection catches up from the log.
+//!
+//! Reading the log and going on with live copies must meet without a hole and without anything twice. What is delivered
+//! to others meanwhile is kept here; once the log has been read up to where the tail begins, the tail has the rest.
+
+use std::collections::VecDeque;
+
+use herald_router::bus::LogEntry;
+
+/// Kept at most. One who is further behind reads on.
+const MESSAGES: usize = 128;
+const BYTES: usize = 128 << 10;
+
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// Everything after this that has been delivered is in `entries`. None: nobody knows.
+    from: Option<u64>,
+    entries: VecDeque<LogEntry>,
+    bytes: usize,
+}
+
+impl Tail {
+    /// `position` is the last message that has been delivered so far.
+    pub fn new(position: Option<u64>) -> Self {
+        Self {
+            from: position,
+            entries: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    pub fn push(&mut self, entry: &LogEntry) {
+        // Of the very first, nobody knows what was before it.
+        self.from.get_or_insert(entry.sequence - 1);
+        self.bytes += entry.payload.len();
+        self.entries.push_back(entry.clone());
+        while self.entries.len() > MESSAGES || self.bytes > BYTES {
+            if let Some(gone) = self.entries.pop_front() {
+                self.bytes -= gone.payload.len();
+                self.from = Some(gone.sequence);
+            }
+        }
+    }
+
+    /// All that was delivered after `at`; None where some of it is no longer here.
+    pub fn after(&self, at: u64) -> Option<Vec<LogEntry>> {
+        let covered = self.from.is_some_and(|from| from <= at);
+        let rest = self.entries.iter().filter(|entry| entry.sequence > at);
+        covered.then(|| rest.cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(sequence: u64, size: usize) -> LogEntry {
+        LogEntry {
+            payload: vec![0; size].into(),
+            sequence,
+            time_ms: 0,
+        }
+    }
+
+    fn after(tail: &Tail, at: u64) -> Option<Vec<u64>> {
+        let rest = tail.after(at)?;
+        Some(rest.iter().map(|entry| entry.sequence).collect())
+    }
+
+    #[test]
+    fn it_has_what_came_since_it_began() {
+        let mut tail = Tail::new(Some(10));
+        assert_eq!(after(&tail, 10), Some(vec![]));
+        assert_eq!(after(&tail, 9), None, "10 was delivered before");
+        tail.push(&entry(15, 1));
+        tail.push(&entry(20, 1));
+        assert_eq!(after(&tail, 10), Some(vec![15, 20]));
+        assert_eq!(after(&tail, 15), Some(vec![20]));
+        assert_eq!(after(&tail, 30), Some(vec![]));
+    }
+
+    #[test]
+    fn it_is_bounded_and_says_so() {
+        let mut tail = Tail::new(Some(0));
+        for sequence in 1..=200 {
+            tail.push(&entry(sequence, 1));
+        }
+        assert_eq!(after(&tail, 71), None);
+        assert_eq!(after(&tail, 72).map(|rest| rest.len()), Some(128));
+        tail.push(&entry(201, BYTES));
+        assert_eq!(after(&tail, 200), Some(vec![201]));
+        assert_eq!(after(&tail, 199), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! Sweep, resume and their meeting with live copies, over a log that misbehaves: by thousands of seeds, in virtual time.
+
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use self::world::{Guest, World};
+use herald_router::bus::fault::Rates;
+
+mod world;
+
+/// Faults of all kinds, or of few, or none: what only shows in a nearly healthy cluster must show too.
+fn rates(dice: &mut StdRng) -> Rates {
+    let mut rate = |most: u32| if dice.random() { dice.random_range(0..=most) } else { 0 };
+    Rates {
+        drop: rate(60),
+        double: rate(30),
+        delay: rate(50),
+        lag: rate(80),
+        fail: rate(30),
+        unacked: rate(20),
+        refused: rate(20),
+    }
+}
+
+/// One schedule: guests come, are cut and come back, while messages are stored for their inboxes, groups and for all.
+async fn schedule(seed: u64) {
+    let mut dice = StdRng::seed_from_u64(seed);
+    let keeps = if dice.random_ratio(1, 4) {
+        dice.random_range(3..20)
+    } else {
+        1_000
+    };
+    let world = World::new(seed, rates(&mut dice), keeps);
+    let guests = dice.random_range(1..=3);
+    let mut guests: Vec<Guest> = (0..guests).map(|n| Guest::new(n, dice.random_range(0..=3))).collect();
+    for _ in 0..dice.random_range(5..60) {
+        let at = dice.random_range(0..guests.len());
+        match dice.random_range(0..10) {
+            0 => guests[at].come(&world).await,
+            1 => guests[at].cut(&world),
+            2 => tokio::time::sleep(Duration::from_millis(dice.random_range(0..8_000))).await,
+            3 => tokio::time::sleep(Duration::from_millis(dice.random_range(0..20))).await,
+            _ => {
+                let target = world.any_target(&mut dice);
+                world.store(&target).await;
+            }
+        }
+        guests[at].read();
+    }
+    for guest in &mut guests {
+        guest.come(&world).await;
+    }
+    // What is left to do takes two sweeps, and retries where the dice are against it.
+    for _ in 0..600 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for guest in &mut guests {
+            guest.read();
+            if guest.is_closed() {
+                guest.cut(&world);
+                guest.come(&world).await;
+            }
+        }
+        if guests.iter().all(|guest| guest.has_all(&world)) {
+            break;
+        }
+    }
+    for guest in &guests {
+        guest.check(&world, seed);
+    }
+}
+
+/// Each in a runtime of its own, so that nothing of one is left in the next.
+fn run(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(schedule(seed));
+    }
+}
+
+/// 10,000 in all, shared among threads; or those of HERALD_SEEDS, "17" or "0..100000".
+#[test]
+fn nothing_is_lost_or_out_of_order_whatever_the_log_does() {
+    let seeds = std::env::var("HERALD_SEEDS").unwrap_or_else(|_| "0..10000".to_owned());
+    let (first, end): (u64, u64) = match seeds.split_once("..") {
+        Some((first, end)) => (first.parse().unwrap(), end.parse().unwrap()),
+        None => (seeds.parse().unwrap(), seeds.parse::<u64>().unwrap() + 1),
+    };
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
+    let share = (end - first).div_ceil(threads);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let seeds = first + thread * share..end.min(first + (thread + 1) * share);
+            scope.spawn(move || run(seeds));
+        }
+    });
+}

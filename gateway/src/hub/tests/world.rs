@@ -1,0 +1,323 @@
+//! A hub over a faulty log, and guests who keep their cursors.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use herald_proto::{
+    Offset, Target,
+    cluster::{GroupMembership, Stored},
+    id,
+    subject::Names,
+};
+use herald_router::bus::{
+    Bus, LogLimits,
+    fault::{FaultyLog, Rates},
+    memory,
+};
+use parking_lot::Mutex;
+use prost::Message as _;
+use rand::{Rng, rngs::StdRng};
+use tokio::net::TcpStream;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use crate::{
+    conn::{Conn, Member, flush::Flushers, outbox::Work},
+    dialect::Dialect,
+    hub::{Hub, Start},
+    metrics::Metrics,
+};
+
+const GROUPS: [&str; 3] = ["g0", "g1", "g2"];
+
+pub struct World {
+    hub: Arc<Hub>,
+    bus: Bus,
+    flushers: Flushers,
+    /// What is stored, by target: sequences, and which were stored already when a place was noted.
+    stored: Mutex<BTreeMap<String, Vec<u64>>>,
+    next: Mutex<u64>,
+    /// How many messages of a target the log keeps.
+    keeps: u64,
+    _run: AbortOnDropHandle<()>,
+    _beat: AbortOnDropHandle<()>,
+}
+
+fn key(target: &Target) -> String {
+    match target {
+        Target::User(user) => format!("user {user}"),
+        Target::Group(group) => format!("group {group}"),
+        Target::All => "all".to_owned(),
+    }
+}
+
+impl World {
+    pub fn new(seed: u64, rates: Rates, keeps: u64) -> Self {
+        let mut bus = memory::bus(LogLimits {
+            max_age: Duration::from_secs(3600),
+            max_messages_per_target: keeps,
+            max_bytes: 1 << 30,
+            replicas: None,
+        });
+        bus.log = Arc::new(FaultyLog::new(bus.log.clone(), seed, rates));
+        let metrics = Metrics::new();
+        let tasks = TaskTracker::new();
+        let flushers = Flushers::new(&tasks, &metrics.bytes_out);
+        let hub = Hub::new(bus.clone(), &Names::new("t"), Duration::from_secs(5), tasks, metrics);
+        let (running, beating) = (hub.clone(), bus.clone());
+        Self {
+            hub,
+            bus,
+            flushers,
+            stored: Mutex::default(),
+            next: Mutex::default(),
+            keeps,
+            _run: AbortOnDropHandle::new(tokio::spawn(running.run())),
+            _beat: AbortOnDropHandle::new(tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    beating.log.beat().await.unwrap();
+                }
+            })),
+        }
+    }
+
+    pub fn any_target(&self, dice: &mut StdRng) -> Target {
+        match dice.random_range(0..7) {
+            0 => Target::All,
+            n @ 1..=3 => Target::group(GROUPS[n - 1]),
+            n => Target::user(format!("u{}", n - 4)),
+        }
+    }
+
+    /// Stores a message, trying again as a router and its gateway would.
+    pub async fn store(&self, target: &Target) {
+        let number = {
+            let mut next = self.next.lock();
+            *next += 1;
+            *next
+        };
+        let message = Stored {
+            id: format!("m{number}"),
+            body: Bytes::from_static(b"1"),
+            time: id::now_ms(),
+            ..Stored::default()
+        };
+        let payload = Bytes::from(message.encode_to_vec());
+        loop {
+            let appended = self.bus.log.append(target, payload.clone(), &number.to_string()).await;
+            if let Ok(appended) = appended {
+                self.stored
+                    .lock()
+                    .entry(key(target))
+                    .or_default()
+                    .push(appended.sequence);
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl Drop for World {
+    /// The log holds its sinks and the hub its log: taken apart, or thousands of schedules would all stay.
+    fn drop(&mut self) {
+        self.hub.topics.clear();
+        self.flushers.clear();
+    }
+}
+
+/// A user with one device, which keeps its cursor and what it has seen.
+pub struct Guest {
+    user: String,
+    groups: Vec<String>,
+    conn: Option<Arc<Conn>>,
+    cursor: Option<String>,
+    /// Up to which sequence messages were stored before it was welcomed for the first time, by target.
+    before: HashMap<String, u64>,
+    seen: HashMap<String, HashSet<u64>>,
+    /// The last that was new, by target.
+    last: HashMap<String, u64>,
+    /// The last of this connection, by target.
+    last_here: HashMap<String, u64>,
+    told_of_gap: bool,
+    faults: Vec<String>,
+}
+
+async fn socket() -> TcpStream {
+    // Nothing is ever sent: any socket does.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    let socket: std::os::fd::OwnedFd = {
+        use std::os::fd::{AsFd, AsRawFd};
+        let _ = socket.as_raw_fd();
+        socket.as_fd().try_clone_to_owned().unwrap()
+    };
+    TcpStream::from_std(std::net::TcpStream::from(socket)).unwrap()
+}
+
+impl Guest {
+    pub fn new(number: usize, groups: usize) -> Self {
+        Self {
+            user: format!("u{number}"),
+            groups: GROUPS[..groups].iter().map(ToString::to_string).collect(),
+            conn: None,
+            cursor: None,
+            before: HashMap::new(),
+            seen: HashMap::new(),
+            last: HashMap::new(),
+            last_here: HashMap::new(),
+            told_of_gap: false,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Connects, if it is not connected, until it works.
+    pub async fn come(&mut self, world: &World) {
+        if self.conn.is_some() {
+            return;
+        }
+        let conn = Conn::new(
+            format!("c-{}", self.user),
+            Dialect::Json,
+            1 << 20,
+            socket().await,
+            world.flushers.assign(),
+        );
+        conn.set_member(Member {
+            user: self.user.as_str().into(),
+            device: None,
+            since: 0,
+        });
+        let start = match &self.cursor {
+            Some(cursor) => Start::Cursor(cursor.parse().unwrap()),
+            None => Start::Now,
+        };
+        let told: Vec<GroupMembership> = self
+            .groups
+            .iter()
+            .map(|group| GroupMembership {
+                group: group.clone(),
+                from_sequence: 0,
+            })
+            .collect();
+        conn.outbox.hold();
+        conn.progress.fell_behind();
+        let entered = loop {
+            let entering = async {
+                world.hub.announce(&conn, &self.user).await?;
+                world.hub.enter(&conn, &self.user, &start, &told).await
+            };
+            match entering.await {
+                Ok(entered) => break entered,
+                Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+            }
+        };
+        conn.progress.caught_up();
+        self.told_of_gap |= entered.gap;
+        if self.cursor.is_none() {
+            let stored = world.stored.lock();
+            let newest = |sequences: &Vec<u64>| sequences.iter().copied().max().unwrap_or(0);
+            self.before = stored.iter().map(|(target, s)| (target.clone(), newest(s))).collect();
+        }
+        self.cursor = Some(entered.cursor.to_string());
+        self.last_here.clear();
+        conn.release(Some(Bytes::new()));
+        world.hub.follow(&conn, entered);
+        self.conn = Some(conn);
+    }
+
+    /// What was not read until now is lost on the way.
+    pub fn cut(&mut self, world: &World) {
+        if let Some(conn) = self.conn.take() {
+            world.hub.detach_all(&conn, &self.user);
+            conn.close(herald_proto::CloseCode::ShuttingDown);
+        }
+    }
+
+    /// Takes what has come.
+    pub fn read(&mut self) {
+        let Some(conn) = self.conn.clone() else { return };
+        let mut written = 0;
+        while let Some(Work::Write(frames)) = conn.outbox.next(written) {
+            written = frames.bytes();
+            for frame in frames.iter().filter(|frame| !frame.is_empty()) {
+                self.hear(frame);
+            }
+        }
+    }
+
+    /// Whether the hub has closed the connection, as it does where something is missing for good.
+    pub fn is_closed(&self) -> bool {
+        self.conn.as_ref().is_some_and(|conn| !conn.outbox.is_open())
+    }
+
+    fn hear(&mut self, frame: &[u8]) {
+        let head = if frame[1] == 126 { 4 } else { 2 };
+        let push: serde_json::Value = serde_json::from_slice(&frame[head..]).unwrap();
+        if let Some(cursor) = push["cursor"].as_str() {
+            self.cursor = Some(cursor.to_owned());
+        }
+        let message = &push["message"];
+        let Some(offset) = message["offset"].as_str() else {
+            return;
+        };
+        let Offset { sequence, .. } = offset.parse().unwrap();
+        let to = &message["to"];
+        let target = match (to["user"].as_str(), to["group"].as_str()) {
+            (Some(user), _) => format!("user {user}"),
+            (_, Some(group)) => format!("group {group}"),
+            _ => "all".to_owned(),
+        };
+        let here = self.last_here.entry(target.clone()).or_default();
+        if sequence <= *here {
+            self.faults
+                .push(format!("{target}: {sequence} after {here} on one connection"));
+        }
+        *here = sequence;
+        if self.seen.entry(target.clone()).or_default().insert(sequence) {
+            let last = self.last.entry(target.clone()).or_default();
+            if sequence < *last {
+                self.faults
+                    .push(format!("{target}: {sequence} first seen after {last}"));
+            }
+            *last = sequence;
+        }
+    }
+
+    fn missing(&self, world: &World) -> Vec<String> {
+        let own = self.groups.iter().map(|group| format!("group {group}"));
+        let own = own.chain(["all".to_owned(), format!("user {}", self.user)]);
+        let stored = world.stored.lock();
+        own.flat_map(|target| {
+            let before = self.before.get(&target).copied().unwrap_or(0);
+            let seen = self.seen.get(&target).cloned().unwrap_or_default();
+            let due = stored.get(&target).cloned().unwrap_or_default();
+            due.into_iter()
+                .filter(|sequence| *sequence > before && !seen.contains(sequence))
+                .map(|sequence| format!("{target}: {sequence}"))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
+    pub fn has_all(&self, world: &World) -> bool {
+        self.told_of_gap || self.missing(world).is_empty()
+    }
+
+    pub fn check(&self, world: &World, seed: u64) {
+        assert!(self.faults.is_empty(), "seed {seed}, {}: {:?}", self.user, self.faults);
+        // What the log no longer had it was told of.
+        if !self.told_of_gap {
+            let missing = self.missing(world);
+            let keeps = world.keeps;
+            assert!(
+                missing.is_empty(),
+                "seed {seed}, {keeps} kept, {} misses {missing:?}",
+                self.user
+            );
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Reads the memberships of this node's users again, now and then and after each disturbance: whatever word of a change
+//! was lost, by a router that died between two steps or otherwise, the gateway comes to hold what the bucket says.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use herald_proto::cluster::{ConnectCommand, GroupMembership};
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::{
+    gateway::Gateway,
+    hub::membership::{Change, Membership},
+};
+
+const EVERY: Duration = Duration::from_secs(30);
+/// Users asked for at once; the questions go together.
+const ABREAST: usize = 256;
+
+/// Memberships that this node knows and the routers did not tell of, by user and group: gone, if the next reading says
+/// so too. A router's table may be a moment behind.
+type Suspects = HashMap<(Arc<str>, Box<str>), u64>;
+
+/// Works until dropped.
+pub async fn run(gateway: Arc<Gateway>) {
+    let mut disturbances = gateway.hub.disturbances();
+    let mut suspects = Suspects::new();
+    let mut next = Instant::now() + EVERY;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            Ok(()) = disturbances.changed() => {}
+        }
+        suspects = read_all(&gateway, &suspects).await;
+        next = Instant::now() + EVERY;
+    }
+}
+
+async fn read_all(gateway: &Arc<Gateway>, suspects: &Suspects) -> Suspects {
+    let users = gateway.hub.users();
+    let answers = stream::iter(users).map(|user| async move {
+        let command = ConnectCommand {
+            user: user.to_string(),
+            groups: Vec::new(),
+            dedup: String::new(),
+        };
+        (user, gateway.routers.connect(command).await)
+    });
+    let mut answers = answers.buffer_unordered(ABREAST);
+    let mut now = Suspects::new();
+    while let Some((user, answer)) = answers.next().await {
+        match answer {
+            Ok(told) => reconcile(gateway, &user, &told.groups, suspects, &mut now).await,
+            // The next reading comes.
+            Err(failure) => debug!(%failure, "memberships could not be read again"),
+        }
+    }
+    now
+}
+
+async fn reconcile(
+    gateway: &Arc<Gateway>,
+    user: &Arc<str>,
+    told: &[GroupMembership],
+    before: &Suspects,
+    now: &mut Suspects,
+) {
+    let known = gateway.hub.memberships(user);
+    let told: HashMap<&str, u64> = told.iter().map(|m| (m.group.as_str(), m.from_sequence)).collect();
+    let mut changes = Vec::new();
+    for (group, from) in &told {
+        if known.get(*group).is_none_or(|known| known.sequence < *from) {
+            changes.push((Box::from(*group), *from, true));
+        }
+    }
+    for (group, Membership { sequence, joined }) in known {
+        if !joined || told.contains_key(&*group) {
+            continue;
+        }
+        let key = (user.clone(), group.clone());
+        if before.get(&key) == Some(&sequence) {
+            // Later than what is known, earlier than any change to come.
+            changes.push((group, sequence + 1, false));
+        } else {
+            now.insert(key, sequence);
+        }
+    }
+    for (group, sequence, joined) in changes {
+        let change = Change {
+            user: Box::from(&**user),
+            group,
+            sequence,
+            joined,
+        };
+        debug!(joined, "a change of groups had been missed");
+        if let Err(error) = gateway.hub.apply(&change).await {
+            debug!(%error, "a change of groups could not be followed");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A log that misbehaves as real ones do, by a seed: the double on which sweep and resume are tested.
+//!
+//! Live copies are dropped, doubled, delayed and thereby reordered; reads and questions see an older state, or fail;
+//! appends fail after they were stored, or before. What is stored is never touched.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use herald_proto::{LogId, Target};
+use parking_lot::Mutex;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::sync::watch;
+
+use super::{Appended, Bounds, BusError, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, Newer, Page, Result};
+
+/// How often, in parts of a hundred.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rates {
+    pub drop: u32,
+    pub double: u32,
+    pub delay: u32,
+    /// Reads and questions that see what was some messages ago.
+    pub lag: u32,
+    /// Reads and questions that fail.
+    pub fail: u32,
+    /// Appends that are stored, and fail.
+    pub unacked: u32,
+    /// Appends that fail, and are not stored.
+    pub refused: u32,
+}
+
+/// How far behind a lagging replica may be.
+const LAG: u64 = 12;
+const LONGEST_DELAY_MS: u64 = 3_000;
+
+pub struct FaultyLog {
+    log: Arc<dyn Log>,
+    dice: Arc<Dice>,
+}
+
+struct Dice {
+    rng: Mutex<StdRng>,
+    rates: Mutex<Rates>,
+}
+
+impl Dice {
+    fn hits(&self, rate: impl Fn(&Rates) -> u32) -> bool {
+        let rate = rate(&self.rates.lock());
+        self.rng.lock().random_ratio(rate.min(100), 100)
+    }
+
+    fn below(&self, bound: u64) -> u64 {
+        self.rng.lock().random_range(0..bound)
+    }
+}
+
+impl FaultyLog {
+    pub fn new(log: Arc<dyn Log>, seed: u64, rates: Rates) -> Self {
+        Self {
+            log,
+            dice: Arc::new(Dice {
+                rng: Mutex::new(StdRng::seed_from_u64(seed)),
+                rates: Mutex::new(rates),
+            }),
+        }
+    }
+
+    pub fn set_rates(&self, rates: Rates) {
+        *self.dice.rates.lock() = rates;
+    }
+
+    fn may_fail(&self) -> Result<()> {
+        if self.dice.hits(|rates| rates.fail) {
+            return Err(BusError::Timeout);
+        }
+        Ok(())
+    }
+
+    /// Up to which sequence the replica that answers has come.
+    async fn seen(&self) -> Result<Option<u64>> {
+        if !self.dice.hits(|rates| rates.lag) {
+            return Ok(None);
+        }
+        let newest = self.log.newer(&[], 0).await?.upto;
+        Ok(Some(newest.saturating_sub(self.dice.below(LAG))))
+    }
+}
+
+/// What a subscription hears of the copies that were sent.
+struct Distorted {
+    sink: Arc<dyn LiveSink>,
+    dice: Arc<Dice>,
+}
+
+impl LiveSink for Distorted {
+    fn live(&self, target: &Target, copy: LiveCopy) {
+        if self.dice.hits(|rates| rates.drop) {
+            return;
+        }
+        if self.dice.hits(|rates| rates.double) {
+            self.sink.live(target, copy.clone());
+        }
+        if !self.dice.hits(|rates| rates.delay) {
+            return self.sink.live(target, copy);
+        }
+        let (sink, target) = (self.sink.clone(), target.clone());
+        let delay = Duration::from_millis(self.dice.below(LONGEST_DELAY_MS));
+        // Ends by itself, soon.
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            sink.live(&target, copy);
+        });
+    }
+}
+
+#[async_trait]
+impl Log for FaultyLog {
+    fn id(&self) -> watch::Receiver<Option<LogId>> {
+        self.log.id()
+    }
+
+    async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended> {
+        if self.dice.hits(|rates| rates.refused) {
+            return Err(BusError::Unavailable("by the dice".to_owned()));
+        }
+        let appended = self.log.append(target, payload, dedup).await?;
+        if self.dice.hits(|rates| rates.unacked) {
+            return Err(BusError::Timeout);
+        }
+        Ok(appended)
+    }
+
+    async fn beat(&self) -> Result<()> {
+        self.log.beat().await
+    }
+
+    async fn publish_ephemeral(&self, target: &Target, payload: Bytes) -> Result<()> {
+        self.log.publish_ephemeral(target, payload).await
+    }
+
+    async fn subscribe(&self, target: &Target, sink: Arc<dyn LiveSink>) -> Result<LiveSubscription> {
+        let distorted = Distorted {
+            sink,
+            dice: self.dice.clone(),
+        };
+        self.log.subscribe(target, Arc::new(distorted)).await
+    }
+
+    async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Page> {
+        self.may_fail()?;
+        let mut page = self.log.read(target, after, limit).await?;
+        if let Some(seen) = self.seen().await? {
+            let all = page.entries.len();
+            page.entries.retain(|entry| entry.sequence <= seen);
+            if page.entries.len() < all {
+                page.left = 0;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn read_back(&self, target: &Target, before: u64, limit: usize) -> Result<Page> {
+        self.may_fail()?;
+        let before = self.seen().await?.map_or(before, |seen| before.min(seen + 1));
+        self.log.read_back(target, before, limit).await
+    }
+
+    async fn get(&self, sequence: u64) -> Result<Option<LogEntry>> {
+        self.log.get(sequence).await
+    }
+
+    async fn newer(&self, targets: &[Target], after: u64) -> Result<Newer> {
+        self.may_fail()?;
+        let Some(seen) = self.seen().await? else {
+            return self.log.newer(targets, after).await;
+        };
+        let mut newer = Newer {
+            targets: Vec::new(),
+            upto: seen.max(after),
+        };
+        for target in targets {
+            let page = self.log.read_back(target, seen + 1, 1).await?;
+            let newest = page.entries.first().map(|entry| entry.sequence);
+            newer
+                .targets
+                .extend(newest.filter(|at| *at > after).map(|at| (target.clone(), at)));
+        }
+        Ok(newer)
+    }
+
+    async fn bounds(&self) -> Result<Bounds> {
+        self.may_fail()?;
+        self.log.bounds().await
+    }
+
+    fn disturbances(&self) -> watch::Receiver<u64> {
+        self.log.disturbances()
+    }
+}
