@@ -189,9 +189,10 @@ impl Hub {
         }
     }
 
+    /// In no order with what is stored, so those who are still catching up get it too.
     fn deliver_ephemeral(&self, topic: &Topic, state: &TopicState, copy: &LiveCopy) {
         match cluster::Stored::decode(copy.payload.clone()) {
-            Ok(stored) => fanout::deliver(&topic.target, state.live(), stored, None, &self.metrics),
+            Ok(stored) => fanout::deliver(&topic.target, state.members(), stored, None, &self.metrics),
             Err(error) => warn!(%error, "an unreadable live message"),
         }
     }

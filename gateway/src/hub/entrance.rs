@@ -22,6 +22,10 @@ use crate::conn::Conn;
 const LAGGING_ANSWERS: u32 = 50;
 const LAG: Duration = Duration::from_millis(20);
 
+/// How soon one who waits for another looks again, and for how long.
+const SOON: Duration = Duration::from_millis(2);
+const A_MOMENT: Duration = Duration::from_secs(1);
+
 /// From where on a connection wants messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
@@ -179,10 +183,24 @@ impl Hub {
                 let user = user.state.lock();
                 user.is_in(name) && user.members().iter().any(|member| Arc::ptr_eq(member, conn))
             };
-            (stays && state.add(conn)).then(|| Entry::new(topic, &state, since))
+            match stays && state.add(conn) {
+                true => Ok(Entry::new(topic, &state, since)),
+                false => Err(topic.clone()),
+            }
         });
-        let Some(entry) = entry.await? else {
-            return Ok(Vec::new());
+        let entry = match entry.await? {
+            Ok(entry) => entry,
+            Err(topic) => {
+                // The same change, heard of twice: what it is answered with holds for both.
+                let caught_up = async {
+                    while topic.state.lock().is_catching_up(conn) {
+                        tokio::time::sleep(SOON).await;
+                    }
+                };
+                // One with much to catch up with need not be waited for: it is given all, in order.
+                let _in_time = tokio::time::timeout(A_MOMENT, caught_up).await.is_ok();
+                return Ok(Vec::new());
+            }
         };
         let entered = self.go_on_from(conn, entry, since).await;
         if entered.is_err() {

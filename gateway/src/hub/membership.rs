@@ -70,10 +70,9 @@ pub(super) async fn run(hub: Arc<Hub>) {
         return;
     };
     while let Some(change) = receiver.recv().await {
-        if hub.apply(&change).await.is_err() {
-            let trying = hub.clone();
-            hub.tasks.spawn(async move { trying.apply_patiently(change).await });
-        }
+        // One after another would let one slow change hold up all others; each knows by its offset whether it is the newest.
+        let follower = hub.clone();
+        hub.tasks.spawn(async move { follower.apply_patiently(change).await });
     }
 }
 
@@ -162,11 +161,11 @@ impl Hub {
     /// What could not be followed while the log was out of reach is followed later.
     async fn apply_patiently(self: &Arc<Self>, change: Change) {
         for _ in 0..TRIES {
-            tokio::time::sleep(RETRY).await;
             match self.apply(&change).await {
                 Ok(()) => return,
                 Err(error) => debug!(%error, "a change of groups cannot be followed yet"),
             }
+            tokio::time::sleep(RETRY).await;
         }
         warn!("a change of groups could not be followed");
         self.metrics.orders_failed.increment(1);

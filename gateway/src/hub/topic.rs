@@ -87,6 +87,10 @@ impl TopicState {
         true
     }
 
+    pub fn is_catching_up(&self, conn: &Arc<Conn>) -> bool {
+        self.members[self.live..].iter().any(|member| Arc::ptr_eq(member, conn))
+    }
+
     /// Whether one who has all up to `at` can go live at once.
     pub fn is_ready(&self, at: u64) -> bool {
         self.sequencer.is_current(at) && !self.sequencer.is_early(at)
@@ -94,7 +98,7 @@ impl TopicState {
 
     /// `at` is the last message that `conn` has been given, or needs not.
     pub fn try_go_live(&mut self, conn: &Arc<Conn>, at: u64) -> Joining {
-        if !self.members[self.live..].iter().any(|member| Arc::ptr_eq(member, conn)) {
+        if !self.is_catching_up(conn) {
             return Joining::Gone;
         }
         if self.sequencer.is_early(at) {
