@@ -47,7 +47,20 @@ async fn follow_once(router: &Router, bucket: Bucket, current: &watch::Sender<bo
     let mut watch = router.bus.kv.watch(bucket, "").await?;
     // Another watch was here before: what it told may be out of date.
     apply(router, bucket, KvEvent::Reset);
-    while let Some(event) = watch.next().await {
+    // What memberships count from depends on the log: with another log all are told anew.
+    let mut log = router.bus.log.id();
+    let begun = log.borrow_and_update().clone();
+    loop {
+        let event = tokio::select! {
+            event = watch.next() => event,
+            Ok(()) = log.changed() => {
+                if *log.borrow() != begun {
+                    return Err(BusError::Unavailable("the log is another".into()));
+                }
+                continue;
+            }
+        };
+        let Some(event) = event else { break };
         match event {
             KvEvent::Current => {
                 current.send_replace(true);
@@ -68,7 +81,9 @@ fn apply(router: &Router, bucket: Bucket, event: KvEvent) {
     match (bucket, event) {
         (Bucket::Groups, KvEvent::Reset) => directory.reset_groups(),
         (Bucket::Groups, KvEvent::Put { key, value, .. }) => match pair(&key) {
-            Some([group, user]) => directory.put_member(&group, &user, membership_start(&key, &value)),
+            Some([group, user]) => {
+                directory.put_member(&group, &user, membership_start(router, &key, &value));
+            }
             None => warn!(key, "a key that is no membership"),
         },
         (Bucket::Groups, KvEvent::Delete { key, .. }) => match pair(&key) {
@@ -83,10 +98,15 @@ fn apply(router: &Router, bucket: Bucket, event: KvEvent) {
     metrics::directory(directory.online_count(), directory.group_count());
 }
 
-/// From which offset on a membership counts; 0, from the beginning, where its value cannot be read.
-pub(crate) fn membership_start(key: &str, value: &[u8]) -> u64 {
+/// From which offset on a membership counts; 0, from the beginning, where it began in another log than there is now, or
+/// where its value cannot be read.
+pub(crate) fn membership_start(router: &Router, key: &str, value: &[u8]) -> u64 {
     match Membership::decode(value) {
-        Ok(membership) => membership.from_sequence,
+        Ok(membership) => {
+            let log = router.bus.log.id();
+            let same = log.borrow().as_ref().is_some_and(|log| log.as_str() == membership.log);
+            if same { membership.from_sequence } else { 0 }
+        }
         Err(error) => {
             warn!(key, %error, "an unreadable membership");
             0

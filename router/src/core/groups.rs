@@ -118,7 +118,7 @@ impl Router {
         // Not from the directory: it may still show what the user has just left through another router.
         let standing = self.bus.kv.get_latest(Bucket::Groups, &key).await?;
         let sequence = match standing {
-            Some(entry) => watches::membership_start(&key, &entry.value),
+            Some(entry) => watches::membership_start(self, &key, &entry.value),
             None => {
                 let limit = self.policy.groups_per_user;
                 if self.directory.read().group_count_of(user) >= limit {
