@@ -10,7 +10,7 @@ use herald_router::{
 };
 use http_body_util::{BodyExt, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Request, Response, StatusCode,
     body::{Body as _, Incoming},
     header,
 };
@@ -19,10 +19,13 @@ use subtle::ConstantTimeEq;
 
 use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, origin};
 
+mod kick;
 mod messages;
+mod route;
 
-/// The calls that an API key can be limited to.
-pub const CALLS: &[&str] = &["messages"];
+pub use route::CALLS;
+
+use route::Resource;
 
 pub struct Api {
     gateway: Arc<Gateway>,
@@ -36,26 +39,29 @@ impl Api {
     }
 
     async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
-        let (call, method) = match request.uri().path() {
-            "/api/v1/messages" => ("messages", Method::POST),
-            _ => return Err(Failure::new(ErrorCode::NotFound, "no such call")),
-        };
+        let resource = Resource::of(request.uri().path());
+        let resource = resource.ok_or_else(|| Failure::new(ErrorCode::NotFound, "no such call"))?;
+        let call = resource.call(request.method());
         let key = self.authorize(&request, call)?;
-        if request.method() != method {
-            let allow = header::HeaderValue::from_str(method.as_str());
-            let mut response = http::text(StatusCode::METHOD_NOT_ALLOWED, format!("only {method}\n"));
-            if let Ok(allow) = allow {
-                response.headers_mut().insert(header::ALLOW, allow);
-            }
-            return Ok(response);
+        if call.is_none() {
+            return Ok(only(resource.allow()));
         }
-        let body = self.body(request).await?;
-        let results = messages::post(&self.gateway, &key.name, &body).await?;
-        Ok(answer(StatusCode::OK, &results))
+        match resource {
+            Resource::Messages => {
+                let body = self.body(request).await?;
+                let results = messages::post(&self.gateway, &key.name, &body).await?;
+                Ok(answer(StatusCode::OK, &results))
+            }
+            Resource::Connections(user) => {
+                let query = request.uri().query().unwrap_or_default();
+                kick::delete(&self.gateway, user, query, &key.name).await?;
+                Ok(answer(StatusCode::OK, &Done {}))
+            }
+        }
     }
 
     /// Every key is compared, in constant time, so that the time tells nothing of which one was nearly right.
-    fn authorize(&self, request: &Request<Incoming>, call: &str) -> Result<&ApiKeySettings, Failure> {
+    fn authorize(&self, request: &Request<Incoming>, call: Option<&str>) -> Result<&ApiKeySettings, Failure> {
         let given = source::authorization(request.headers()).unwrap_or_default();
         let mut found = None;
         for key in &self.keys {
@@ -64,8 +70,8 @@ impl Api {
             }
         }
         let key = found.ok_or_else(|| Failure::new(ErrorCode::Unauthorized, "an API key is needed"))?;
-        match &key.calls {
-            Some(calls) if !calls.iter().any(|allowed| allowed == call) => {
+        match (&key.calls, call) {
+            (Some(calls), Some(call)) if !calls.iter().any(|allowed| allowed == call) => {
                 Err(Failure::forbidden(format!("this API key does not allow {call}")))
             }
             _ => Ok(key),
@@ -110,6 +116,10 @@ impl http::Handler for Api {
     }
 }
 
+/// The answer of a call that has nothing to tell.
+#[derive(Serialize)]
+struct Done {}
+
 #[derive(Serialize)]
 pub(crate) struct ErrorBody {
     error: ErrorFields,
@@ -132,6 +142,13 @@ impl From<&Failure> for ErrorBody {
             },
         }
     }
+}
+
+fn only(methods: &'static str) -> Response<Body> {
+    let mut response = http::text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
+    let allow = header::HeaderValue::from_static(methods);
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
 }
 
 fn error(failure: &Failure) -> Response<Body> {

@@ -24,6 +24,8 @@ pub struct Identity {
     pub user: String,
     pub groups: Vec<String>,
     pub broadcast: bool,
+    /// Unix milliseconds, where the token tells.
+    pub issued: Option<u64>,
     /// Unix seconds.
     pub expires: u64,
 }
@@ -47,6 +49,8 @@ pub enum AuthError {
     NoUser,
     #[error("a group whose id is not valid")]
     BadGroup,
+    #[error("issued before its user was kicked")]
+    Revoked,
 }
 
 pub struct Auth {
@@ -72,18 +76,23 @@ struct Claims {
     groups: Vec<String>,
     #[serde(default)]
     broadcast: bool,
-    #[serde(deserialize_with = "numeric_date")]
-    exp: u64,
+    exp: NumericDate,
+    iat: Option<NumericDate>,
 }
 
-/// RFC 7519 allows fractions.
-fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let seconds = f64::deserialize(deserializer)?;
-    if seconds.is_finite() && (0.0..=9e15).contains(&seconds) {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the range just checked
-        Ok(seconds as u64)
-    } else {
-        Err(serde::de::Error::custom("not a date"))
+/// In milliseconds: RFC 7519 allows fractions of seconds.
+#[derive(Debug, Clone, Copy)]
+struct NumericDate(u64);
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        if seconds.is_finite() && (0.0..=9e12).contains(&seconds) {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within the range just checked
+            Ok(Self((seconds * 1000.0) as u64))
+        } else {
+            Err(serde::de::Error::custom("not a date"))
+        }
     }
 }
 
@@ -139,7 +148,8 @@ impl Auth {
             user,
             groups: claims.groups,
             broadcast: claims.broadcast,
-            expires: claims.exp,
+            issued: claims.iat.map(|iat| iat.0),
+            expires: claims.exp.0 / 1000,
         })
     }
 

@@ -192,6 +192,7 @@ impl GatewayConfig {
         }
         check_node(self.node.as_deref(), faults);
         self.nats.check(faults);
+        self.router.check("router", faults);
         self.log.check(faults);
         self.limits.check(faults);
         self.admin.check(faults);

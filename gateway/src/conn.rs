@@ -57,6 +57,8 @@ pub struct Conn {
     waiting: AtomicU32,
     /// When the token ends, in Unix seconds.
     expires: AtomicU64,
+    /// When the token was issued, in Unix milliseconds; 0 where it does not tell.
+    issued: AtomicU64,
     pub progress: Progress,
 }
 
@@ -87,6 +89,7 @@ impl Conn {
             last_in: AtomicU32::new(clock::ticks()),
             waiting: AtomicU32::new(0),
             expires: AtomicU64::new(u64::MAX),
+            issued: AtomicU64::new(0),
             progress: Progress::default(),
         })
     }
@@ -168,8 +171,14 @@ impl Conn {
         self.expires.load(Ordering::Relaxed)
     }
 
-    pub fn set_expires(&self, unix_seconds: u64) {
-        self.expires.store(unix_seconds, Ordering::Relaxed);
+    pub fn issued(&self) -> Option<u64> {
+        Some(self.issued.load(Ordering::Relaxed)).filter(|issued| *issued > 0)
+    }
+
+    /// What holds of the token that this connection lives by.
+    pub fn set_token(&self, expires: u64, issued: Option<u64>) {
+        self.expires.store(expires, Ordering::Relaxed);
+        self.issued.store(issued.unwrap_or(0), Ordering::Relaxed);
     }
 }
 

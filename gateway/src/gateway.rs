@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     addresses::Addresses,
-    auth::{Auth, Identity},
+    auth::{Auth, AuthError, Identity},
     config::{GatewayConfig, LimitSettings},
     conn::{Conn, Member, flush::Flushers},
     dialect::Dialect,
@@ -32,6 +32,7 @@ use crate::{
     presence::Presence,
     rate::Rate,
     reread,
+    revoked::Revoked,
     routers::Routers,
 };
 
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub routers: Routers,
     pub keeper: Arc<Keeper>,
     pub presence: Arc<Presence>,
+    pub revoked: Revoked,
+    bus: Bus,
     flushers: Flushers,
     pub metrics: Metrics,
     /// Tasks of connections and commands.
@@ -80,6 +83,8 @@ impl Gateway {
             routers: Routers::new(bus.clone(), names, metrics.clone()),
             keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
             presence: Presence::new(bus.clone(), node.clone()),
+            revoked: Revoked::default(),
+            bus: bus.clone(),
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
             dev: config.dev,
             node,
@@ -98,6 +103,7 @@ impl Gateway {
             self.hub.clone().run(),
             self.keeper.clone().run(),
             self.presence.clone().run(self.hub.clone()),
+            self.revoked.run(&self.bus, &self.hub),
             self.addresses.run(),
             self.flushers.run(),
             self.routers.run(&self.tasks),
@@ -144,7 +150,7 @@ impl Gateway {
             device: options.device.as_deref().map(Into::into),
             since,
         });
-        self.set_expiry(conn, identity);
+        self.set_token(conn, identity);
         conn.outbox.hold();
         conn.progress.fell_behind();
         let entered = self.enter_patiently(conn, &user, identity, &start).await;
@@ -199,6 +205,15 @@ impl Gateway {
         }
     }
 
+    /// Who shows this token.
+    pub fn identify(&self, token: &str) -> Result<Identity, AuthError> {
+        let identity = self.auth.verify(token)?;
+        match self.revoked.refuses(&identity.user, identity.issued) {
+            true => Err(AuthError::Revoked),
+            false => Ok(identity),
+        }
+    }
+
     /// Subscribed first, asked then: the router's answer proves that the server knows of the subscriptions.
     async fn enter(
         &self,
@@ -208,6 +223,10 @@ impl Gateway {
         start: &Start,
     ) -> Result<Entered, Failure> {
         self.hub.announce(conn, user).await?;
+        // From here on news of a revocation finds the connection; those that came before are found now.
+        if self.revoked.refuses(user, identity.issued) {
+            return Err(Failure::new(ErrorCode::Unauthorized, "the token is not valid"));
+        }
         let command = ConnectCommand {
             user: identity.user.clone(),
             groups: identity.groups.clone(),
@@ -235,8 +254,8 @@ impl Gateway {
         }
     }
 
-    pub fn set_expiry(&self, conn: &Arc<Conn>, identity: &Identity) {
-        conn.set_expires(self.auth.connection_end(identity.expires));
+    pub fn set_token(&self, conn: &Arc<Conn>, identity: &Identity) {
+        conn.set_token(self.auth.connection_end(identity.expires), identity.issued);
         self.keeper.expire(conn);
     }
 

@@ -21,6 +21,7 @@ use crate::{conn::Conn, metrics::Metrics};
 
 mod anew;
 mod catchup;
+mod control;
 mod entrance;
 mod fanout;
 mod idle;
@@ -157,7 +158,7 @@ impl Hub {
         if let (Target::User(user), Some(control)) = (&topic.target, &stored.control)
             && !stored.is_void(entry.time_ms)
         {
-            self.control(user, control, entry.sequence);
+            self.obey(user, state, control, entry.sequence);
         }
         self.give(&topic.target, state.live(), entry, stored);
     }
@@ -182,7 +183,7 @@ impl Hub {
             conn.progress.gave(self.round());
         }
         if let Some(control) = stored.control {
-            self.tell_of(to, control);
+            self.tell_of(to, control, entry.sequence);
         } else if !stored.is_expired(id::now_ms()) {
             let offset = Some(log.at(entry.sequence).to_string());
             fanout::deliver(target, to, stored, offset, &self.metrics);

@@ -19,6 +19,7 @@ pub mod origin;
 pub mod presence;
 pub mod rate;
 mod reread;
+mod revoked;
 pub mod routers;
 pub mod server;
 pub mod session;

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{api::Api, config::GatewayConfig, gateway::Gateway, hub::Hub, metrics, server::Public};
+use crate::{api::Api, config::GatewayConfig, gateway::Gateway, metrics, server::Public};
 
 /// After the last close frame has been queued, connections get this long to take it.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -53,7 +53,7 @@ pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
     tasks.spawn(watch_bus(bus.clone(), background.clone()));
 
     let mut out = std::io::stdout();
-    let ready = readiness(bus.clone(), gateway.hub.clone(), inside, stop.clone());
+    let ready = readiness(bus.clone(), gateway.clone(), inside, stop.clone());
     let api = Api::new(
         gateway.clone(),
         Admin::new(ready, recorder),
@@ -125,7 +125,7 @@ fn embedded(
     Some(service::start(router, background.clone(), tasks))
 }
 
-fn readiness(bus: Bus, hub: Arc<Hub>, inside: Option<Readiness>, stop: CancellationToken) -> Ready {
+fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: CancellationToken) -> Ready {
     Box::new(move || {
         if stop.is_cancelled() {
             return Err("draining");
@@ -136,7 +136,10 @@ fn readiness(bus: Bus, hub: Arc<Hub>, inside: Option<Readiness>, stop: Cancellat
         if let Some(router) = &inside {
             router.check()?;
         }
-        if !hub.keeps_up() {
+        if !gateway.revoked.is_known() {
+            return Err("revoked tokens are not known yet");
+        }
+        if !gateway.hub.keeps_up() {
             return Err("behind the log");
         }
         Ok(())

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
     cluster::{
-        ConnectBatch, ConnectCommand, Done, Groups, History, HistoryCommand, MemberCommand, Reply, SendCommand, Sent,
-        reply,
+        ConnectBatch, ConnectCommand, Done, Groups, History, HistoryCommand, KickCommand, MemberCommand, Reply,
+        SendCommand, Sent, reply,
     },
     limits,
     subject::Names,
@@ -64,6 +64,13 @@ impl Routers {
     pub async fn leave(&self, command: &MemberCommand) -> Result<Done, Failure> {
         match self.ask("leave", command).await? {
             reply::Reply::Done(done) => Ok(done),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn kick(&self, command: &KickCommand) -> Result<(), Failure> {
+        match self.ask("kick", command).await? {
+            reply::Reply::Done(_) => Ok(()),
             other => Err(unexpected(&other)),
         }
     }

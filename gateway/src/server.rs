@@ -126,7 +126,7 @@ fn opening(gateway: &Gateway, request: &Request<Incoming>, dialect: Dialect) -> 
     let parameter = |name| source::parameter(&query, name).map(str::to_owned);
     let token = match source::find(request.headers(), &query) {
         None => Token::None,
-        Some(token) => match gateway.auth.verify(&token) {
+        Some(token) => match gateway.identify(&token) {
             Ok(identity) => Token::Good(Box::new(identity)),
             Err(error) => {
                 tracing::debug!(%error, "a token was refused");

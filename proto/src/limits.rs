@@ -45,5 +45,8 @@ pub const VOID_AFTER: Duration = Duration::from_secs(60);
 /// Retries are recognised for at least this long.
 pub const DEDUP_WINDOW: Duration = Duration::from_secs(150);
 
+/// The tokens of a kicked user are refused for so long; sessions end by then as well.
+pub const REVOCATIONS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// A node's lease ends this long after its last refresh; it is refreshed three times in between.
 pub const LEASE: Duration = Duration::from_secs(10);

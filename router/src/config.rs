@@ -161,6 +161,7 @@ impl RouterConfig {
         }
         check_node(self.node.as_deref(), faults);
         self.nats.check(faults);
+        self.policy.check("policy", faults);
         self.log.check(faults);
     }
 }

@@ -16,6 +16,7 @@ use crate::{bus::Bus, directory::Directory, failure::Failure, metrics, policy::P
 mod delivery;
 mod groups;
 mod history;
+mod kick;
 
 /// One router. Cloning is cheap; all clones are the same router.
 #[derive(Clone)]
@@ -43,6 +44,7 @@ impl Router {
             "join" => self.decoded(payload, |command| self.join(command)).await,
             "leave" => self.decoded(payload, |command| self.leave(command)).await,
             "connect" => self.decoded(payload, |batch| self.connect_all(batch)).await,
+            "kick" => self.decoded(payload, |command| self.kick(command)).await,
             "history" => self.decoded(payload, |command| self.history(command)).await,
             _ => Err(Failure::new(
                 ErrorCode::Unsupported,

@@ -1,8 +1,10 @@
 //! Who may do what: the rules of PROTOCOL.md, decided from the directory alone.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
-use crate::directory::Directory;
+use crate::{config::Faults, directory::Directory};
 
 /// The rules of one deployment.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -13,6 +15,9 @@ pub struct Policy {
     pub direct: Scope,
     pub visibility: Scope,
     pub groups_per_user: usize,
+    /// How long the tokens of a user who was kicked are refused: at least as long as any token lasts.
+    #[serde(with = "humantime_serde")]
+    pub revocations_kept: Duration,
 }
 
 /// Towards whom something is allowed.
@@ -32,6 +37,7 @@ impl Default for Policy {
             direct: Scope::All,
             visibility: Scope::Groups,
             groups_per_user: herald_proto::limits::GROUPS_PER_USER,
+            revocations_kept: herald_proto::limits::REVOCATIONS_KEPT,
         }
     }
 }
@@ -44,6 +50,13 @@ impl Policy {
             direct: Scope::All,
             visibility: Scope::All,
             ..Self::default()
+        }
+    }
+
+    /// `table` is its name in the configuration.
+    pub fn check(&self, table: &str, faults: &mut Faults) {
+        if self.revocations_kept < Duration::from_secs(60) {
+            faults.add(format!("{table}.revocations_kept"), "must be at least 1m");
         }
     }
 

@@ -124,6 +124,13 @@ impl NatsServer {
         std::fs::remove_dir_all(self.store.path().join("jetstream")).expect("the store can be removed");
     }
 
+    /// Of a stopped server: this stream alone is lost.
+    pub fn lose_stream(&self, name: &str) {
+        assert!(self.child.is_none(), "it still runs");
+        let streams = self.store.path().join("jetstream/$G/streams");
+        std::fs::remove_dir_all(streams.join(name)).expect("the stream can be removed");
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.store.path().join("log")).unwrap_or_default()
     }

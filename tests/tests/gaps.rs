@@ -140,6 +140,41 @@ async fn a_log_that_was_made_anew_is_a_gap() {
     assert_eq!(bob.heard.late, 0);
 }
 
+/// A membership counts from the offset at which it began. In a new log, which counts from 1 again, that would keep the
+/// members from everything for a long time.
+#[tokio::test]
+async fn memberships_of_an_older_log_count_from_the_beginning_of_the_new_one() {
+    let mut cluster = Cluster::start(1, 1).await;
+    let mut alice = Client::dev(cluster.gateways[0].public(), "alice").await;
+    for n in 0..50 {
+        alice.say(user("alice"), json!(n)).await;
+    }
+    let mut bob = bob_has_been_at(cluster.gateways[0].public()).await;
+    alice.join("g1").await;
+    cluster.nats.stop();
+    cluster.nats.lose_stream(LOG_STREAM);
+    cluster.nats.start_again().await;
+    cluster.ready().await;
+    // Another gateway, which has not seen the old log.
+    cluster.restart_gateway(0).await;
+    cluster.ready().await;
+    let address = cluster.gateways[0].public();
+    bob.come_back(|| vec![address], Duration::from_secs(30)).await;
+    assert_eq!(
+        (&bob.connected["gap"], &bob.connected["groups"]),
+        (&json!(true), &json!(["g1"]))
+    );
+    bob.cut();
+    let mut alice = Follower::dev(address, "alice", &[]).await;
+    for n in 0..5 {
+        alice.outgoing.push(json!({"group": "g1"}), json!(n), format!("k{n}"));
+    }
+    alice.until("all are sent", |alice| alice.outgoing.is_empty()).await;
+    bob.resume(address).await;
+    bob.until("all", |bob| bob.heard.bodies("group.g1").len() == 5).await;
+    assert_eq!(bob.heard.late, 0);
+}
+
 #[tokio::test]
 async fn a_cursor_of_another_cluster_is_a_gap() {
     let (one, two) = (dev_gateway().await, dev_gateway().await);

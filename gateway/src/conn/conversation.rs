@@ -73,7 +73,7 @@ impl Conversation {
     }
 
     async fn connect_with(&mut self, id: Option<u32>, token: &str, options: &ConnectOptions) {
-        match self.gateway.auth.verify(token) {
+        match self.gateway.identify(token) {
             Ok(identity) => self.connect(id, &identity, options).await,
             Err(error) => {
                 metrics::refused("token");
@@ -107,11 +107,11 @@ impl Conversation {
 
     fn refresh(&mut self, id: Option<u32>, token: &str) {
         metrics::command("refresh");
-        let verified = self.gateway.auth.verify(token);
+        let verified = self.gateway.identify(token);
         let answer = match verified {
             Ok(identity) if self.session.user() == Some(&identity.user) => {
                 self.session.refreshed(&identity);
-                self.gateway.set_expiry(&self.conn, &identity);
+                self.gateway.set_token(&self.conn, &identity);
                 Answer::Refreshed {
                     expires: identity.expires,
                 }

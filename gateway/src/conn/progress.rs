@@ -18,6 +18,8 @@ pub struct Progress {
     entered: AtomicU32,
     /// The cursor that it connected with. A node that has not come so far has nothing to tell it.
     from: AtomicU64,
+    /// The newest of the log when it connected; the greatest number until then.
+    connected: AtomicU64,
     /// Targets whose log is still being read.
     behind: AtomicU32,
     /// When the last cursor was given, in ticks of the clock.
@@ -30,6 +32,7 @@ impl Default for Progress {
             given: AtomicU32::new(0),
             entered: AtomicU32::new(0),
             from: AtomicU64::new(0),
+            connected: AtomicU64::new(u64::MAX),
             behind: AtomicU32::new(0),
             told: AtomicU32::new(clock::ticks()),
         }
@@ -49,6 +52,15 @@ impl Progress {
 
     pub fn begin(&self, cursor: u64) {
         self.from.store(cursor, Ordering::Release);
+    }
+
+    pub fn connected(&self, newest: u64) {
+        self.connected.store(newest, Ordering::Release);
+    }
+
+    /// Whether it was connected before this was stored.
+    pub fn was_before(&self, sequence: u64) -> bool {
+        self.connected.load(Ordering::Acquire) < sequence
     }
 
     pub fn fell_behind(&self) {

@@ -67,6 +67,7 @@ impl Hub {
         };
         for conn in &connected {
             conn.progress.begin(0);
+            conn.progress.connected(0);
         }
         fanout::push_to(&connected, &notice, true, &self.metrics);
     }

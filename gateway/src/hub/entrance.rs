@@ -121,6 +121,7 @@ impl Hub {
             None => newest.upto.max(delivered),
         };
         conn.progress.begin(sequence);
+        conn.progress.connected(newest.upto.max(delivered));
         conn.progress.entered(self.round());
         Ok(Entered {
             groups: groups.into_iter().map(|(name, _)| name).collect(),

@@ -6,20 +6,17 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use herald_proto::{
-    Target,
-    cluster::{Control, GroupChange, control::Order},
-};
+use herald_proto::{Target, cluster::GroupChange};
 use herald_router::bus::BusError;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::{
-    Hub, fanout,
+    Hub,
     topic::{Topic, TopicState},
 };
-use crate::{conn::Conn, event::Push};
+use crate::conn::Conn;
 
 /// Group changes that may wait. Each takes microseconds.
 const WAITING: usize = 65_536;
@@ -101,25 +98,6 @@ impl TopicState {
 }
 
 impl Hub {
-    /// A control message from a user's log.
-    pub(super) fn control(&self, user: &str, control: &Control, sequence: u64) {
-        match &control.order {
-            Some(Order::Group(change)) => self.order(user, change, sequence),
-            None => {} // a newer router's order, which this version does not know
-        }
-    }
-
-    /// What clients hear of a control message.
-    pub(super) fn tell_of(&self, to: &[Arc<Conn>], control: Control) {
-        if let Some(Order::Group(change)) = control.order {
-            let push = Push::Group {
-                group: change.group,
-                joined: change.joined,
-            };
-            fanout::push_to(to, &push, true, &self.metrics);
-        }
-    }
-
     /// Has a change followed, by the task that may wait.
     pub(super) fn order(&self, user: &str, change: &GroupChange, sequence: u64) {
         let change = Change {

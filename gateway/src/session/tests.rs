@@ -10,6 +10,7 @@ fn session(connected: bool) -> Session {
             user: "alice".to_owned(),
             groups: vec![],
             broadcast: true,
+            issued: None,
             expires: 0,
         });
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use herald_proto::{
     ErrorCode, LogId, Target,
-    cluster::{Nudge, SendCommand, Sender, Sent, Stored, reply},
+    cluster::{Control, Nudge, SendCommand, Sender, Sent, Stored, control::Order, reply},
     id,
 };
 use prost::Message;
@@ -112,6 +112,19 @@ impl Router {
             self.nudge(target, appended.sequence).await;
         }
         Ok(appended)
+    }
+
+    /// Puts an order to the gateways into a user's own log, in order with all else that the user gets.
+    pub(super) async fn order(&self, user: &str, order: Order, dedup: &str) -> Result<u64, Failure> {
+        let entry = Stored {
+            id: id::message_id(),
+            time: id::now_ms(),
+            control: Some(Control { order: Some(order) }),
+            ..Stored::default()
+        };
+        let payload = Bytes::from(entry.encode_to_vec());
+        let appended = self.append(&Target::user(user), payload, dedup).await?;
+        Ok(appended.sequence)
     }
 
     /// Makes the gateways look whether they have this. Without it they still do, with their next sweep.

@@ -7,10 +7,10 @@
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use herald_proto::{
-    ErrorCode, Target,
+    ErrorCode,
     cluster::{
-        ConnectBatch, ConnectCommand, Control, Done, GroupChange, Groups, MemberCommand, MemberLeft, Membership, Reply,
-        ReplyBatch, Stored, control::Order, reply,
+        ConnectBatch, ConnectCommand, Done, GroupChange, Groups, MemberCommand, MemberLeft, Membership, Reply,
+        ReplyBatch, control::Order, reply,
     },
     id, subject,
 };
@@ -146,17 +146,7 @@ impl Router {
             group: group.to_owned(),
             joined,
         };
-        let entry = Stored {
-            id: id::message_id(),
-            time: id::now_ms(),
-            control: Some(Control {
-                order: Some(Order::Group(change)),
-            }),
-            ..Stored::default()
-        };
-        let payload = Bytes::from(entry.encode_to_vec());
-        let appended = self.append(&Target::user(user), payload, dedup).await?;
-        Ok(appended.sequence)
+        self.order(user, Order::Group(change), dedup).await
     }
 
     /// Reads follow writes: before anybody is told "not a member", the leader is asked.

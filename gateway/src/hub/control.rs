@@ -1,0 +1,45 @@
+//! Control messages: orders to the gateways in a user's own log, in order with all else that the user gets.
+
+use std::sync::Arc;
+
+use herald_proto::{
+    CloseCode,
+    cluster::{Control, control::Order},
+};
+
+use super::{Hub, fanout, topic::TopicState};
+use crate::{conn::Conn, event::Push};
+
+impl Hub {
+    /// Done once, as the order is delivered.
+    pub(super) fn obey(&self, user: &str, state: &TopicState, control: &Control, sequence: u64) {
+        match &control.order {
+            Some(Order::Group(change)) => self.order(user, change, sequence),
+            // Those too that have much to catch up with before they come to it.
+            Some(Order::Kick(_)) => kick(state.members(), sequence),
+            None => {} // a newer router's order, which this version does not know
+        }
+    }
+
+    /// Done for each connection that comes to the order, be it live or while it catches up.
+    pub(super) fn tell_of(&self, to: &[Arc<Conn>], control: Control, sequence: u64) {
+        match control.order {
+            Some(Order::Group(change)) => {
+                let push = Push::Group {
+                    group: change.group,
+                    joined: change.joined,
+                };
+                fanout::push_to(to, &push, true, &self.metrics);
+            }
+            Some(Order::Kick(_)) => kick(to, sequence),
+            None => {}
+        }
+    }
+}
+
+/// Who has connected since, with a token that was good then, stays.
+fn kick(conns: &[Arc<Conn>], sequence: u64) {
+    for conn in conns.iter().filter(|conn| conn.progress.was_before(sequence)) {
+        conn.close(CloseCode::Kicked);
+    }
+}
