@@ -231,6 +231,7 @@ impl Gateway {
             user: identity.user.clone(),
             groups: identity.groups.clone(),
             dedup: format!("c.{}.0", escape(&conn.id)),
+            node: String::new(),
         };
         let (told, ()) = tokio::join!(self.routers.connect(command), self.announced(user));
         Ok(self.hub.enter(conn, user, start, &told?.groups).await?)

@@ -43,6 +43,7 @@ async fn read_all(gateway: &Arc<Gateway>, suspects: &Suspects) -> Suspects {
             user: user.to_string(),
             groups: Vec::new(),
             dedup: String::new(),
+            node: String::new(),
         };
         (user, gateway.routers.connect(command).await)
     });

@@ -165,6 +165,8 @@ fn unexpected(reply: &reply::Reply) -> Failure {
         reply::Reply::Failure(_) => "failure",
         reply::Reply::Sent(_) => "sent",
         reply::Reply::Done(_) => "done",
+        reply::Reply::Presence(_) => "presence",
+        reply::Reply::User(_) => "a user",
         reply::Reply::Groups(_) => "groups",
         reply::Reply::Batch(_) => "a batch",
         reply::Reply::History(_) => "history",

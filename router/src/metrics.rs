@@ -43,6 +43,10 @@ pub(crate) fn command(verb: &str, failure: Option<&Failure>) {
         "leave" => "leave",
         "connect" => "connect",
         "history" => "history",
+        "kick" => "kick",
+        "presence" => "presence",
+        "user" => "user",
+        "replace" => "replace",
         _ => "unknown",
     };
     let outcome = failure.map_or("ok", |f| f.code.as_str());

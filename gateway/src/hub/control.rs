@@ -17,7 +17,7 @@ impl Hub {
             Some(Order::Group(change)) => self.order(user, change, sequence),
             // Those too that have much to catch up with before they come to it.
             Some(Order::Kick(_)) => kick(state.members(), sequence),
-            None => {} // a newer router's order, which this version does not know
+            Some(Order::Replace(_)) | None => {} // a newer router's order, which this version does not know
         }
     }
 
@@ -32,7 +32,7 @@ impl Hub {
                 fanout::push_to(to, &push, true, &self.metrics);
             }
             Some(Order::Kick(_)) => kick(to, sequence),
-            None => {}
+            Some(Order::Replace(_)) | None => {}
         }
     }
 }

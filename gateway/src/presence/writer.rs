@@ -132,11 +132,10 @@ impl Writer {
     fn value(&self, user: &User) -> UserOnNode {
         let conns = self.hub.local_connections(user);
         let members: Vec<_> = conns.iter().filter_map(|conn| conn.member()).collect();
-        let devices = members.iter().filter_map(|m| m.device.as_deref());
         UserOnNode {
             connections: u32::try_from(conns.len()).unwrap_or(u32::MAX),
-            devices: devices.map(str::to_owned).collect(),
             since: members.iter().map(|m| m.since).min().unwrap_or_else(id::now_ms),
+            infos: Vec::new(),
         }
     }
 }

@@ -109,6 +109,7 @@ impl Router {
             .await?;
         Ok(reply::Reply::Groups(Groups {
             groups: self.directory.read().memberships(user).collect(),
+            connections: Vec::new(),
         }))
     }
 
