@@ -41,7 +41,7 @@ pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
         .clone()
         .unwrap_or_else(|| format!("gw-{:08x}", rand::random::<u32>()));
     let bus = bus(&config, &node, &background, &tasks).await?;
-    let inside = embedded(&config, &bus, &background, &tasks);
+    let inside = embedded(&config, &node, &bus, &background, &tasks);
 
     let stop = CancellationToken::new();
     let gateway = Gateway::new(&config, node.clone(), &bus, stop.clone())?;
@@ -113,6 +113,7 @@ async fn bus(
 /// Without a NATS the router runs here.
 fn embedded(
     config: &GatewayConfig,
+    node: &str,
     bus: &Bus,
     background: &CancellationToken,
     tasks: &TaskTracker,
@@ -122,7 +123,7 @@ fn embedded(
     }
     let names = Names::new(config.nats.prefix.clone());
     let router = Router::new(bus.clone(), config.router.clone(), names);
-    Some(service::start(router, background.clone(), tasks))
+    Some(service::start(router, node, background.clone(), tasks))
 }
 
 fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: CancellationToken) -> Ready {

@@ -48,5 +48,16 @@ pub const DEDUP_WINDOW: Duration = Duration::from_secs(150);
 /// The tokens of a kicked user are refused for so long; sessions end by then as well.
 pub const REVOCATIONS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Users of one question about presence, and of one answer about a group.
+pub const PRESENCE_USERS: usize = 1_000;
+/// Users that one connection may watch.
+pub const WATCHES: usize = 1_000;
+pub const CONNECTIONS_PER_USER: u32 = 16;
+/// A user who is back within this never was offline, for those who watch.
+pub const GRACE: Duration = Duration::from_secs(2);
+
+/// When one who is offline was last seen is remembered for so long.
+pub const LAST_SEEN_KEPT: Duration = Duration::from_secs(72 * 3600);
+
 /// A node's lease ends this long after its last refresh; it is refreshed three times in between.
 pub const LEASE: Duration = Duration::from_secs(10);

@@ -17,6 +17,7 @@ mod delivery;
 mod groups;
 mod history;
 mod kick;
+mod presence;
 
 /// One router. Cloning is cheap; all clones are the same router.
 #[derive(Clone)]
@@ -31,8 +32,8 @@ impl Router {
     pub fn new(bus: Bus, policy: Policy, names: Names) -> Self {
         Self {
             bus,
+            directory: Arc::new(RwLock::new(Directory::new(!policy.last_seen_kept.is_zero()))),
             policy: Arc::new(policy),
-            directory: Arc::default(),
             names: Arc::new(names),
         }
     }
@@ -45,6 +46,9 @@ impl Router {
             "leave" => self.decoded(payload, |command| self.leave(command)).await,
             "connect" => self.decoded(payload, |batch| self.connect_all(batch)).await,
             "kick" => self.decoded(payload, |command| self.kick(command)).await,
+            "presence" => self.decoded(payload, |command| self.presence(command)).await,
+            "user" => self.decoded(payload, |command| self.user(command)).await,
+            "replace" => self.decoded(payload, |command| self.replace(command)).await,
             "history" => self.decoded(payload, |command| self.history(command)).await,
             _ => Err(Failure::new(
                 ErrorCode::Unsupported,

@@ -1,117 +1,76 @@
-//! Who is where, in memory: users with their presences and groups, groups with their members, nodes with their leases.
+//! Who is where, in memory: users with their groups, groups with their members, and the table of who is online.
 //!
 //! Pure and synchronous. [`crate::watches`] feeds it from the buckets; every question of the router is answered from it.
-//! A presence counts only while the lease of its node's incarnation stands, so that a crashed node's users go offline
-//! with one event, and deleting their keys is mere cleanup.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use herald_proto::cluster::GroupMembership;
+use herald_proto::cluster::{GroupMembership, Presence, UserPresence};
+
+use crate::presence::Table;
 
 type Id = Arc<str>;
 
 /// Far more than can be left within the milliseconds that a watch is behind.
 const LEFT_AT_MOST: usize = 16_384;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Directory {
     users: HashMap<Id, User>,
     groups: HashMap<Id, Group>,
-    nodes: HashMap<Id, Node>,
-    online: usize,
+    presence: Table,
+    /// Who has gone offline since this was last asked.
+    gone: Vec<Id>,
     /// Who has left which group, by whose word is ahead of the bucket's watch; with the offset of the change. Gone as
     /// soon as the watch says so too.
     left: HashMap<(Id, Id), u64>,
 }
 
-#[derive(Debug, Default)]
-struct User {
-    presences: Vec<Presence>,
-    /// Each with the offset from which on the membership counts.
-    groups: HashMap<Id, u64>,
-    online: bool,
+impl Directory {
+    /// `remembers`: when those who are offline were there last.
+    pub fn new(remembers: bool) -> Self {
+        Self {
+            users: HashMap::new(),
+            groups: HashMap::new(),
+            presence: Table::new(remembers),
+            gone: Vec::new(),
+            left: HashMap::new(),
+        }
+    }
 }
 
-#[derive(Debug)]
-struct Presence {
-    node: Id,
-    incarnation: Id,
+#[derive(Debug, Default)]
+struct User {
+    /// Each with the offset from which on the membership counts.
+    groups: HashMap<Id, u64>,
 }
 
 #[derive(Debug, Default)]
 struct Group {
     members: HashSet<Id>,
-    online: usize,
-}
-
-#[derive(Debug, Default)]
-struct Node {
-    /// The incarnation whose lease stands.
-    lease: Option<Id>,
-    /// The users with a presence of whatever incarnation of this node.
-    users: HashSet<Id>,
+    /// Those of them who are online.
+    online: HashSet<Id>,
 }
 
 impl Directory {
     // --- what the buckets say ---
 
-    pub fn put_presence(&mut self, user: &str, node: &str, incarnation: &str) {
-        let user = self.user_id(user);
-        let node = self.node_id(node);
-        let entry = self.users.entry(user.clone()).or_default();
-        let known = entry
-            .presences
-            .iter()
-            .any(|p| p.node == node && *p.incarnation == *incarnation);
-        if !known {
-            entry.presences.push(Presence {
-                node: node.clone(),
-                incarnation: incarnation.into(),
-            });
-            self.nodes.entry(node).or_default().users.insert(user.clone());
-        }
-        self.refresh(&user);
-    }
-
-    pub fn delete_presence(&mut self, user: &str, node: &str, incarnation: &str) {
-        let Some(entry) = self.users.get_mut(user) else {
-            return;
-        };
-        entry
-            .presences
-            .retain(|p| *p.node != *node || *p.incarnation != *incarnation);
-        if !entry.presences.iter().any(|p| *p.node == *node)
-            && let Some(node) = self.nodes.get_mut(node)
-        {
-            node.users.remove(user);
-        }
-        self.forget_node_if_empty(node);
-        self.refresh(user);
-        self.forget_if_empty(user);
-    }
-
-    pub fn put_lease(&mut self, node: &str, incarnation: &str) {
-        self.set_lease(node, Some(incarnation.into()));
-    }
-
-    pub fn end_lease(&mut self, node: &str) {
-        self.set_lease(node, None);
-    }
-
-    fn set_lease(&mut self, node: &str, lease: Option<Id>) {
-        let node = self.node_id(node);
-        let entry = self.nodes.entry(node.clone()).or_default();
-        if entry.lease != lease {
-            entry.lease = lease;
-            let users: Vec<Id> = entry.users.iter().cloned().collect();
-            for user in users {
-                self.refresh(&user);
+    /// Tells the table of presences something, and follows what changes by it.
+    pub fn presence_mut<T>(&mut self, act: impl FnOnce(&mut Table) -> T) -> T {
+        let told = act(&mut self.presence);
+        for user in self.presence.take_changes() {
+            self.recount(&user);
+            if !self.presence.is_online(&user) {
+                self.gone.push(user);
             }
         }
-        self.forget_node_if_empty(&node);
+        told
+    }
+
+    pub fn take_gone(&mut self) -> Vec<Id> {
+        std::mem::take(&mut self.gone)
     }
 
     pub fn put_member(&mut self, group: &str, user: &str, from_sequence: u64) {
@@ -126,10 +85,11 @@ impl Directory {
         }
         let entry = self.users.entry(user.clone()).or_default();
         if entry.groups.insert(group.clone(), from_sequence).is_none() {
-            let online = entry.online;
             let group = self.groups.entry(group).or_default();
+            if self.presence.is_online(&user) {
+                group.online.insert(user.clone());
+            }
             group.members.insert(user);
-            group.online += usize::from(online);
         }
     }
 
@@ -153,55 +113,63 @@ impl Directory {
         let Some(entry) = self.users.get_mut(user) else {
             return;
         };
-        if entry.groups.remove(group).is_some() {
-            let online = entry.online;
-            if let Some(entry) = self.groups.get_mut(group) {
-                entry.members.remove(user);
-                entry.online -= usize::from(online);
-                if entry.members.is_empty() {
-                    self.groups.remove(group);
-                }
+        if entry.groups.remove(group).is_some()
+            && let Some(entry) = self.groups.get_mut(group)
+        {
+            entry.members.remove(user);
+            entry.online.remove(user);
+            if entry.members.is_empty() {
+                self.groups.remove(group);
             }
         }
-        self.forget_if_empty(user);
-    }
-
-    /// The presence bucket is told anew.
-    pub fn reset_presence(&mut self) {
-        self.nodes.clear();
-        self.online = 0;
-        for user in self.users.values_mut() {
-            user.presences.clear();
-            user.online = false;
+        if self.users.get(user).is_some_and(|entry| entry.groups.is_empty()) {
+            self.users.remove(user);
         }
-        for group in self.groups.values_mut() {
-            group.online = 0;
-        }
-        self.users.retain(|_, user| !user.groups.is_empty());
     }
 
     /// The bucket of groups is told anew.
     pub fn reset_groups(&mut self) {
         self.groups.clear();
         self.left.clear();
-        for user in self.users.values_mut() {
-            user.groups.clear();
-        }
-        self.users.retain(|_, user| !user.presences.is_empty());
+        self.users.clear();
     }
 
     // --- questions ---
 
+    pub fn presence(&self) -> &Table {
+        &self.presence
+    }
+
     pub fn is_online(&self, user: &str) -> bool {
-        self.users.get(user).is_some_and(|u| u.online)
+        self.presence.is_online(user)
     }
 
     pub fn anyone_online(&self) -> bool {
-        self.online > 0
+        self.presence.online_count() > 0
     }
 
     pub fn online_count(&self) -> usize {
-        self.online
+        self.presence.online_count()
+    }
+
+    /// How many members a group has, how many of them are online, and who, by name and at most `limit`.
+    pub fn group_presence(&self, group: &str, limit: usize) -> Presence {
+        let (members, online) = match self.groups.get(group) {
+            Some(group) => (group.members.len(), &group.online),
+            None => (0, &HashSet::new()),
+        };
+        let mut first: Vec<&Id> = online.iter().collect();
+        if first.len() > limit {
+            first.select_nth_unstable(limit);
+            first.truncate(limit);
+        }
+        first.sort_unstable();
+        let users: Vec<UserPresence> = first.into_iter().map(|user| self.presence.of(user)).collect();
+        Presence {
+            users,
+            online: Some(count(online.len())),
+            members: Some(count(members)),
+        }
     }
 
     pub fn group_count(&self) -> usize {
@@ -213,8 +181,8 @@ impl Directory {
         let Some(group) = self.groups.get(group) else {
             return false;
         };
-        let own = except.is_some_and(|user| group.members.contains(user) && self.is_online(user));
-        group.online > usize::from(own)
+        let own = except.is_some_and(|user| group.online.contains(user));
+        group.online.len() > usize::from(own)
     }
 
     pub fn is_member(&self, group: &str, user: &str) -> bool {
@@ -260,54 +228,26 @@ impl Directory {
         }
     }
 
-    fn node_id(&self, node: &str) -> Id {
-        match self.nodes.get_key_value(node) {
-            Some((id, _)) => id.clone(),
-            None => node.into(),
-        }
-    }
-
-    /// Brings `online` and the counts that follow from it in line with presences and leases.
-    fn refresh(&mut self, user: &str) {
-        let Some(entry) = self.users.get_mut(user) else {
+    /// A user has come online or gone offline.
+    fn recount(&mut self, user: &Id) {
+        let Some((user, entry)) = self.users.get_key_value(user) else {
             return;
         };
-        let nodes = &self.nodes;
-        let online = entry.presences.iter().any(|p| {
-            nodes
-                .get(&p.node)
-                .is_some_and(|node| node.lease.as_ref() == Some(&p.incarnation))
-        });
-        if online == entry.online {
-            return;
-        }
-        entry.online = online;
-        let step = |count: &mut usize| if online { *count += 1 } else { *count -= 1 };
-        step(&mut self.online);
+        let online = self.presence.is_online(user);
         for group in entry.groups.keys() {
             if let Some(group) = self.groups.get_mut(group) {
-                step(&mut group.online);
+                if online {
+                    group.online.insert(user.clone());
+                } else {
+                    group.online.remove(user);
+                }
             }
         }
     }
+}
 
-    fn forget_node_if_empty(&mut self, node: &str) {
-        if let Some(entry) = self.nodes.get(node)
-            && entry.lease.is_none()
-            && entry.users.is_empty()
-        {
-            self.nodes.remove(node);
-        }
-    }
-
-    fn forget_if_empty(&mut self, user: &str) {
-        if let Some(entry) = self.users.get(user)
-            && entry.presences.is_empty()
-            && entry.groups.is_empty()
-        {
-            self.users.remove(user);
-        }
-    }
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod failure;
 pub mod http;
 pub mod metrics;
 pub mod policy;
+pub mod presence;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;

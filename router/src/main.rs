@@ -162,7 +162,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
 
     let names = Names::new(config.nats.prefix.clone());
     let router = Router::new(bus, config.policy.clone(), names);
-    let readiness = service::start(router, stop.clone(), &tasks);
+    let readiness = service::start(router, &node, stop.clone(), &tasks);
     let draining = stop.clone();
     let ready = move || {
         if draining.is_cancelled() {

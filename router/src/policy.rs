@@ -18,6 +18,9 @@ pub struct Policy {
     /// How long the tokens of a user who was kicked are refused: at least as long as any token lasts.
     #[serde(with = "humantime_serde")]
     pub revocations_kept: Duration,
+    /// How long it is remembered when one who is offline was there last; zero: not at all.
+    #[serde(with = "humantime_serde")]
+    pub last_seen_kept: Duration,
 }
 
 /// Towards whom something is allowed.
@@ -38,6 +41,7 @@ impl Default for Policy {
             visibility: Scope::Groups,
             groups_per_user: herald_proto::limits::GROUPS_PER_USER,
             revocations_kept: herald_proto::limits::REVOCATIONS_KEPT,
+            last_seen_kept: herald_proto::limits::LAST_SEEN_KEPT,
         }
     }
 }
@@ -57,6 +61,9 @@ impl Policy {
     pub fn check(&self, table: &str, faults: &mut Faults) {
         if self.revocations_kept < Duration::from_secs(60) {
             faults.add(format!("{table}.revocations_kept"), "must be at least 1m");
+        }
+        if !self.last_seen_kept.is_zero() && self.last_seen_kept < Duration::from_secs(1) {
+            faults.add(format!("{table}.last_seen_kept"), "must be 0s or at least 1s");
         }
     }
 
@@ -134,7 +141,7 @@ mod tests {
 
     #[test]
     fn visibility_follows_shared_groups() {
-        let mut d = Directory::default();
+        let mut d = Directory::new(true);
         d.put_member("g", "alice", 1);
         d.put_member("g", "bob", 2);
         let policy = Policy::default();

@@ -62,15 +62,17 @@ impl Readiness {
 }
 
 /// Starts the watches, the beat and the service; returns at once.
-pub fn start(router: Router, shutdown: CancellationToken, tasks: &TaskTracker) -> Readiness {
+/// `node` is this router's name, unique in the cluster.
+pub fn start(router: Router, node: &str, shutdown: CancellationToken, tasks: &TaskTracker) -> Readiness {
     let (serving, seen) = watch::channel(false);
     let readiness = Readiness {
         bus: router.bus.pubsub.state(),
-        watches: watches::start(&router, &shutdown, tasks),
+        watches: watches::start(&router, node, &shutdown, tasks),
         serving: seen,
     };
     beat::start(
-        router.bus.log.clone(),
+        router.bus.clone(),
+        node.to_owned(),
         readiness.serving.clone(),
         shutdown.clone(),
         tasks,

@@ -1,9 +1,8 @@
 //! Keeps the directory in line with the buckets of groups and presence.
 
-use herald_proto::{
-    cluster::{Lease, Membership},
-    subject,
-};
+use std::time::Duration;
+
+use herald_proto::{cluster::Membership, subject};
 use prost::Message;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -12,14 +11,25 @@ use tracing::{debug, warn};
 use crate::{
     bus::{Bucket, BusError, KvEvent},
     core::Router,
-    metrics,
 };
 
-/// How long to wait before a watch that could not be made is tried again.
-const RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+mod presence;
 
-/// Starts both watches. The receivers say whether each is current.
-pub fn start(router: &Router, shutdown: &CancellationToken, tasks: &TaskTracker) -> [watch::Receiver<bool>; 2] {
+/// How long to wait before a watch that could not be made is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Starts both watches, and what is to be done by what they tell. The receivers say whether each is current.
+pub fn start(
+    router: &Router,
+    node: &str,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> [watch::Receiver<bool>; 2] {
+    let upkeep = presence::upkeep(router.clone(), node.to_owned());
+    let end = shutdown.clone();
+    tasks.spawn(async move {
+        end.run_until_cancelled(upkeep).await;
+    });
     [Bucket::Groups, Bucket::Presence].map(|bucket| {
         let (current, seen) = watch::channel(false);
         let router = router.clone();
@@ -46,14 +56,14 @@ async fn follow(router: &Router, bucket: Bucket, current: &watch::Sender<bool>) 
 async fn follow_once(router: &Router, bucket: Bucket, current: &watch::Sender<bool>) -> Result<(), BusError> {
     let mut watch = router.bus.kv.watch(bucket, "").await?;
     // Another watch was here before: what it told may be out of date.
-    apply(router, bucket, KvEvent::Reset);
+    apply(router, bucket, &KvEvent::Reset);
     // What memberships count from depends on the log: with another log all are told anew.
     let mut log = router.bus.log.id();
     let begun = log.borrow_and_update().clone();
     loop {
         let event = tokio::select! {
             event = watch.next() => event,
-            Ok(()) = log.changed() => {
+            Ok(()) = log.changed(), if bucket == Bucket::Groups => {
                 if *log.borrow() != begun {
                     return Err(BusError::Unavailable("the log is another".into()));
                 }
@@ -61,41 +71,42 @@ async fn follow_once(router: &Router, bucket: Bucket, current: &watch::Sender<bo
             }
         };
         let Some(event) = event else { break };
-        match event {
-            KvEvent::Current => {
-                current.send_replace(true);
-            }
-            KvEvent::Reset => {
-                warn!(bucket = bucket.name(), "watch begins again");
-                current.send_replace(false);
-                apply(router, bucket, KvEvent::Reset);
-            }
-            event => apply(router, bucket, event),
+        if event == KvEvent::Reset {
+            warn!(bucket = bucket.name(), "watch begins again");
+            current.send_replace(false);
+        }
+        apply(router, bucket, &event);
+        if event == KvEvent::Current {
+            current.send_replace(true);
         }
     }
     Err(BusError::Unavailable("the watch ended".into()))
 }
 
-fn apply(router: &Router, bucket: Bucket, event: KvEvent) {
+fn apply(router: &Router, bucket: Bucket, event: &KvEvent) {
+    if bucket == Bucket::Groups {
+        apply_groups(router, event);
+    } else {
+        presence::apply(router, event);
+    }
+}
+
+fn apply_groups(router: &Router, event: &KvEvent) {
     let mut directory = router.directory.write();
-    match (bucket, event) {
-        (Bucket::Groups, KvEvent::Reset) => directory.reset_groups(),
-        (Bucket::Groups, KvEvent::Put { key, value, .. }) => match pair(&key) {
+    match event {
+        KvEvent::Reset => directory.reset_groups(),
+        KvEvent::Put { key, value, .. } => match pair(key) {
             Some([group, user]) => {
-                directory.put_member(&group, &user, membership_start(router, &key, &value));
+                directory.put_member(&group, &user, membership_start(router, key, value));
             }
             None => warn!(key, "a key that is no membership"),
         },
-        (Bucket::Groups, KvEvent::Delete { key, .. }) => match pair(&key) {
+        KvEvent::Delete { key, .. } => match pair(key) {
             Some([group, user]) => directory.delete_member(&group, &user),
             None => warn!(key, "a key that is no membership"),
         },
-        (_, KvEvent::Reset) => directory.reset_presence(),
-        (_, KvEvent::Put { key, value, .. }) => apply_presence(&mut directory, &key, Some(&value)),
-        (_, KvEvent::Delete { key, .. }) => apply_presence(&mut directory, &key, None),
-        (_, KvEvent::Current) => {}
+        KvEvent::Current => {}
     }
-    metrics::directory(directory.online_count(), directory.group_count());
 }
 
 /// From which offset on a membership counts; 0, from the beginning, where it began in another log than there is now, or
@@ -116,19 +127,4 @@ pub(crate) fn membership_start(router: &Router, key: &str, value: &[u8]) -> u64 
 
 fn pair(key: &str) -> Option<[String; 2]> {
     subject::split_key(key)?.try_into().ok()
-}
-
-fn apply_presence(directory: &mut crate::directory::Directory, key: &str, value: Option<&[u8]>) {
-    let parts = subject::split_key(key).unwrap_or_default();
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    match (parts.as_slice(), value) {
-        (["u", user, node, incarnation], Some(_)) => directory.put_presence(user, node, incarnation),
-        (["u", user, node, incarnation], None) => directory.delete_presence(user, node, incarnation),
-        (["n", node], Some(value)) => match Lease::decode(value) {
-            Ok(lease) => directory.put_lease(node, &lease.incarnation),
-            Err(error) => warn!(key, %error, "an unreadable lease"),
-        },
-        (["n", node], None) => directory.end_lease(node),
-        _ => warn!(key, "a key that is no presence"),
-    }
 }

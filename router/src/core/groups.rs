@@ -107,9 +107,14 @@ impl Router {
                 }
             })
             .await?;
+        let directory = self.directory.read();
+        let connections = match command.node.is_empty() {
+            true => Vec::new(),
+            false => directory.presence().connections(user, &command.node),
+        };
         Ok(reply::Reply::Groups(Groups {
-            groups: self.directory.read().memberships(user).collect(),
-            connections: Vec::new(),
+            groups: directory.memberships(user).collect(),
+            connections,
         }))
     }
 

@@ -1,31 +1,26 @@
 use proptest::prelude::*;
 
+use std::time::Instant;
+
+use herald_proto::{cluster::UserOnNode, limits::LEASE};
+
 use super::*;
 
-#[test]
-fn a_presence_counts_only_while_its_lease_stands() {
-    let mut d = Directory::default();
-    d.put_presence("bob", "n1", "i1");
-    assert!(!d.is_online("bob"), "no lease yet");
-    d.put_lease("n1", "i1");
-    assert!(d.is_online("bob"));
-    d.put_lease("n1", "i2");
-    assert!(!d.is_online("bob"), "the lease is another incarnation's");
-    d.put_presence("bob", "n1", "i2");
-    assert!(d.is_online("bob"));
-    d.delete_presence("bob", "n1", "i1");
-    assert!(d.is_online("bob"), "an old incarnation's key takes nothing away");
-    d.end_lease("n1");
-    assert!(!d.is_online("bob"));
+fn put_presence(d: &mut Directory, user: &str, node: &str, incarnation: &str) {
+    let value = UserOnNode {
+        connections: 1,
+        ..UserOnNode::default()
+    };
+    d.presence_mut(|table| table.put_user(user, node, incarnation, &value, Instant::now()));
 }
 
 #[test]
 fn others_online_leaves_the_sender_out() {
-    let mut d = Directory::default();
-    d.put_lease("n1", "i1");
+    let mut d = Directory::new(true);
+    d.presence_mut(|table| table.put_lease("n1", "i1", Instant::now()));
     d.put_member("g", "alice", 1);
     d.put_member("g", "bob", 2);
-    d.put_presence("alice", "n1", "i1");
+    put_presence(&mut d, "alice", "n1", "i1");
     assert!(!d.others_online("g", Some("alice")));
     assert!(d.others_online("g", Some("bob")));
     assert!(d.others_online("g", None));
@@ -34,7 +29,7 @@ fn others_online_leaves_the_sender_out() {
 
 #[test]
 fn old_news_does_not_undo_a_leave() {
-    let mut d = Directory::default();
+    let mut d = Directory::new(true);
     d.put_member("g", "alice", 1);
     d.leave("g", "alice", 5);
     d.put_member("g", "alice", 1);
@@ -69,27 +64,29 @@ proptest! {
     /// The indexes always agree with the plain sets they stand for.
     #[test]
     fn indexes_agree_with_the_plain_sets(ops in prop::collection::vec(op(), 0..120)) {
-        let mut d = Directory::default();
+        let mut d = Directory::new(true);
         let mut presences: HashSet<(u8, u8, u8)> = HashSet::new();
         let mut leases: HashMap<u8, u8> = HashMap::new();
         let mut members: HashSet<(u8, u8)> = HashSet::new();
+        let mut now = Instant::now();
         for op in ops {
+            now += 3 * LEASE;
             match op {
                 Op::Presence(u, n, i, true) => {
                     presences.insert((u, n, i));
-                    d.put_presence(&format!("u{u}"), &format!("n{n}"), &i.to_string());
+                    put_presence(&mut d, &format!("u{u}"), &format!("n{n}"), &i.to_string());
                 }
                 Op::Presence(u, n, i, false) => {
                     presences.remove(&(u, n, i));
-                    d.delete_presence(&format!("u{u}"), &format!("n{n}"), &i.to_string());
+                    d.presence_mut(|t| t.delete_user(&format!("u{u}"), &format!("n{n}"), &i.to_string()));
                 }
                 Op::Lease(n, Some(i)) => {
                     leases.insert(n, i);
-                    d.put_lease(&format!("n{n}"), &i.to_string());
+                    d.presence_mut(|t| t.put_lease(&format!("n{n}"), &i.to_string(), now));
                 }
                 Op::Lease(n, None) => {
                     leases.remove(&n);
-                    d.end_lease(&format!("n{n}"));
+                    d.presence_mut(|t| t.end_lease(&format!("n{n}"), now));
                 }
                 Op::Member(g, u, true) => {
                     members.insert((g, u));
@@ -102,13 +99,18 @@ proptest! {
                 Op::ResetPresence => {
                     presences.clear();
                     leases.clear();
-                    d.reset_presence();
+                    d.presence_mut(|t| {
+                        t.reset();
+                        t.current(now);
+                    });
                 }
                 Op::ResetGroups => {
                     members.clear();
                     d.reset_groups();
                 }
             }
+            // Whatever was not taken at its word is by now.
+            d.presence_mut(|t| t.tick(now + 2 * LEASE));
             let online = |u: u8| presences.iter().any(|&(v, n, i)| u == v && leases.get(&n) == Some(&i));
             for u in 0..4u8 {
                 prop_assert_eq!(d.is_online(&format!("u{u}")), online(u));

@@ -1,0 +1,201 @@
+use std::time::Duration;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct World {
+    table: Table,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            table: Table::new(true),
+            now: Instant::now(),
+        };
+        world.table.current(world.now);
+        world
+    }
+
+    /// Seconds during which leases can be refreshed.
+    fn passes(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now += SECOND;
+            self.table.witness(self.now);
+            self.table.tick(self.now);
+        }
+    }
+
+    /// Seconds during which nothing can be written.
+    fn silence(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now += SECOND;
+            self.table.tick(self.now);
+        }
+    }
+
+    fn put(&mut self, user: &str, node: &str, incarnation: &str) {
+        let value = UserOnNode {
+            connections: 2,
+            since: 7,
+            ..UserOnNode::default()
+        };
+        self.table.put_user(user, node, incarnation, &value, self.now);
+    }
+
+    fn lease(&mut self, node: &str, incarnation: &str) {
+        self.table.put_lease(node, incarnation, self.now);
+    }
+
+    fn end(&mut self, node: &str) {
+        self.table.end_lease(node, self.now);
+    }
+
+    fn online(&self, user: &str) -> bool {
+        self.table.is_online(user)
+    }
+
+    fn changes(&mut self) -> usize {
+        self.table.take_changes().len()
+    }
+}
+
+#[test]
+fn a_key_counts_only_while_its_lease_stands() {
+    let mut w = World::new();
+    w.put("bob", "n1", "i1");
+    assert!(!w.online("bob"), "no lease yet");
+    w.lease("n1", "i1");
+    assert!(w.online("bob"));
+    w.lease("n1", "i2");
+    assert!(!w.online("bob"), "the lease is another incarnation's");
+    w.put("bob", "n1", "i2");
+    assert!(w.online("bob"));
+    w.table.delete_user("bob", "n1", "i1");
+    assert!(w.online("bob"), "an old incarnation's key takes nothing away");
+    w.end("n1");
+    assert!(!w.online("bob"));
+    assert_eq!(w.table.online_count(), 0);
+}
+
+#[test]
+fn keys_that_were_there_before_their_lease_change_hands_at_once() {
+    let mut w = World::new();
+    w.lease("n1", "i1");
+    w.put("bob", "n1", "i1");
+    w.changes();
+    w.put("bob", "n1", "i2");
+    w.lease("n1", "i2");
+    assert!(w.online("bob"));
+    assert_eq!(w.changes(), 0, "nobody flickered");
+}
+
+#[test]
+fn one_who_is_on_two_nodes_is_offline_when_both_are_gone() {
+    let mut w = World::new();
+    for node in ["n1", "n2"] {
+        w.lease(node, "i");
+        w.put("bob", node, "i");
+    }
+    assert_eq!(w.table.of("bob").connections, 4);
+    w.end("n1");
+    assert!(w.online("bob"));
+    assert_eq!(w.table.of("bob").connections, 2);
+    w.table.delete_user("bob", "n2", "i");
+    assert!(!w.online("bob"));
+    assert!(w.table.of("bob").last_seen > 0);
+}
+
+#[test]
+fn a_lease_that_ended_while_nobody_could_refresh_it_counts_a_while_yet() {
+    let mut w = World::new();
+    w.lease("n1", "i1");
+    w.put("bob", "n1", "i1");
+    w.passes(5);
+    w.silence(9);
+    w.end("n1");
+    assert!(w.online("bob"), "nothing was heard for 9 s");
+    w.passes(3);
+    assert!(w.online("bob"));
+    w.lease("n1", "i1");
+    w.passes(20);
+    assert!(w.online("bob"), "put back in time");
+    w.silence(9);
+    w.end("n1");
+    w.passes(6);
+    assert!(!w.online("bob"), "it was not put back");
+    w.lease("n2", "i");
+    w.put("bob", "n2", "i");
+    w.passes(10);
+    w.end("n2");
+    assert!(!w.online("bob"), "others could refresh theirs");
+}
+
+#[test]
+fn what_a_bucket_made_anew_does_not_tell_again_is_gone_after_a_leases_time() {
+    let mut w = World::new();
+    for (user, node) in [("bob", "n1"), ("eve", "n2")] {
+        w.lease(node, "i1");
+        w.put(user, node, "i1");
+    }
+    w.changes();
+    w.table.reset();
+    w.table.current(w.now);
+    assert!(w.online("bob") && w.online("eve"), "their nodes have the time to come back");
+    w.passes(3);
+    w.put("bob", "n1", "i2");
+    w.lease("n1", "i2");
+    assert!(w.online("bob"));
+    w.passes(10);
+    assert!(!w.online("eve"), "no zombie stays");
+    assert_eq!(w.changes(), 1, "and nobody else flickered");
+}
+
+#[test]
+fn the_first_table_takes_the_bucket_at_its_word() {
+    let mut w = World {
+        table: Table::new(false),
+        now: Instant::now(),
+    };
+    w.put("bob", "n1", "i1");
+    w.lease("n2", "i1");
+    w.put("eve", "n2", "i1");
+    w.table.current(w.now);
+    assert!(w.online("eve"));
+    assert!(!w.online("bob"), "his node had died before");
+}
+
+#[test]
+fn keys_without_a_lease_are_due_for_cleanup_unless_their_lease_comes() {
+    let mut w = World::new();
+    w.lease("n1", "i1");
+    w.put("bob", "n1", "i1");
+    w.put("bob", "n1", "i2");
+    w.lease("n1", "i2");
+    w.passes(59);
+    assert_eq!(w.table.lapsed(w.now), []);
+    w.passes(1);
+    let lapsed = w.table.lapsed(w.now);
+    assert_eq!(lapsed.len(), 1, "{lapsed:?}");
+    assert_eq!((&*lapsed[0].node, &*lapsed[0].incarnation), ("n1", "i1"));
+    w.table.forget("n1", "i1");
+    assert_eq!(w.table.lapsed(w.now), []);
+    assert!(w.online("bob"));
+    w.end("n1");
+    w.passes(60);
+    w.table.forget("n1", "i2");
+    assert!(w.table.users.is_empty() && w.table.nodes.is_empty(), "nothing stays: {:?}", w.table);
+}
+
+#[test]
+fn the_first_router_is_one_of_those_that_stand() {
+    let mut w = World::new();
+    assert!(w.table.is_first_router("r2"));
+    w.table.put_router("r1");
+    w.table.put_router("r2");
+    assert!(w.table.is_first_router("r1") && !w.table.is_first_router("r2"));
+    w.table.end_router("r1");
+    assert!(w.table.is_first_router("r2"));
+}
