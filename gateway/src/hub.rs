@@ -27,6 +27,7 @@ mod idle;
 pub mod membership;
 mod newest;
 mod nudge;
+mod patience;
 mod reads;
 mod repair;
 pub mod sequencer;

@@ -1,7 +1,7 @@
 //! A connection that is behind a target catches up: from the log, page by page at the pace of its reading, until what
 //! is delivered to others joins on.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use herald_proto::{CloseCode, LogId, Target, cluster::control::Order, offset::Cursor};
 use herald_router::bus::{BusError, LogEntry, Page};
@@ -9,15 +9,10 @@ use tracing::{debug, warn};
 
 use super::{
     Hub,
+    patience::{PAUSE, Patience},
     topic::{Joining, Topic},
 };
 use crate::{conn::Conn, event::Push};
-
-/// Between reads of a log that does not show yet what was announced.
-const PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// After so many reads without what was announced, the log has lost it, by a deletion.
-const FRUITLESS_READS: u32 = 30;
 
 /// One target of one connection that is not complete yet.
 pub(super) struct Behind {
@@ -85,8 +80,7 @@ impl Hub {
         let from = at;
         // A page from a replica that lags holds too few: what counts is all that was read.
         let mut count = 0;
-        let mut pause = PAUSE;
-        let mut fruitless = 0;
+        let mut patience = Patience::new();
         loop {
             let read = match page.take() {
                 Some(page) => Ok(page),
@@ -96,18 +90,18 @@ impl Hub {
                 // It comes back with its cursor, and is told that the log is another.
                 conn.close(CloseCode::Unavailable);
             }
-            let progress = match read {
+            let (reached, progress) = match read {
                 Ok(page) => {
                     if !told_of_gap && self.may_lack(&page, count, from).await {
                         // It comes back with its cursor, and is told.
                         conn.close(CloseCode::Unavailable);
                     }
                     count += page.entries.len() as u64;
-                    self.give_page(conn, &topic, &page, &mut at).await
+                    (true, self.give_page(conn, &topic, &page, &mut at).await)
                 }
                 Err(error) => {
                     debug!(%error, "the log cannot be read yet");
-                    false
+                    (false, false)
                 }
             };
             if !conn.outbox.is_open() {
@@ -130,12 +124,10 @@ impl Hub {
                 }
             }
             if progress {
-                (pause, fruitless) = (PAUSE, 0);
+                patience.renew();
                 continue;
             }
-            fruitless += 1;
-            if fruitless >= FRUITLESS_READS {
-                fruitless = 0;
+            if reached && patience.in_vain() {
                 let newest = topic.state.lock().sequencer.newest();
                 if self.is_gone(newest).await {
                     warn!(kind = topic.target.kind(), "the log does not have what was announced");
@@ -144,8 +136,7 @@ impl Hub {
                     return true;
                 }
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(patience.pause()).await;
         }
     }
 
