@@ -24,6 +24,7 @@ mod catchup;
 mod entrance;
 mod fanout;
 mod idle;
+mod members;
 pub mod membership;
 mod newest;
 mod nudge;

@@ -181,7 +181,7 @@ impl Hub {
             // Both may have ended meanwhile; and one who is a member already has, or is given, all.
             let stays = {
                 let user = user.state.lock();
-                user.is_in(name) && user.members().iter().any(|member| Arc::ptr_eq(member, conn))
+                user.is_in(name) && user.has(conn)
             };
             match stays && state.add(conn) {
                 true => Ok(Entry::new(topic, &state, since)),

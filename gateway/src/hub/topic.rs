@@ -7,7 +7,7 @@ use herald_router::bus::{Bus, BusError, LiveSubscription, LogEntry};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::{Hub, membership::Membership, sequencer::Sequencer, tail::Tail};
+use super::{Hub, members::Members, membership::Membership, sequencer::Sequencer, tail::Tail};
 use crate::conn::Conn;
 
 pub(super) struct Topic {
@@ -18,9 +18,7 @@ pub(super) struct Topic {
 
 #[derive(Default)]
 pub(super) struct TopicState {
-    /// First those that are given what comes, `live` of them; then those that are still catching up from the log.
-    members: Vec<Arc<Conn>>,
-    live: usize,
+    members: Members,
     pub sequencer: Sequencer,
     /// What has come of late, while somebody is catching up.
     tail: Option<Box<Tail>>,
@@ -67,28 +65,29 @@ impl Topic {
 impl TopicState {
     /// Who is given what comes.
     pub fn live(&self) -> &[Arc<Conn>] {
-        &self.members[..self.live]
+        self.members.live()
     }
 
     /// Those who are still catching up included.
     pub fn members(&self) -> &[Arc<Conn>] {
-        &self.members
+        self.members.all()
     }
 
     /// Adds one who is still to catch up. False where it is a member already.
     pub fn add(&mut self, conn: &Arc<Conn>) -> bool {
-        if self.members.iter().any(|member| Arc::ptr_eq(member, conn)) {
-            return false;
-        }
-        self.members.push(conn.clone());
-        if self.tail.is_none() {
+        let added = self.members.add(conn);
+        if added && self.tail.is_none() {
             self.tail = Some(Box::new(Tail::new(self.sequencer.position())));
         }
-        true
+        added
+    }
+
+    pub fn has(&self, conn: &Arc<Conn>) -> bool {
+        self.members.contains(conn)
     }
 
     pub fn is_catching_up(&self, conn: &Arc<Conn>) -> bool {
-        self.members[self.live..].iter().any(|member| Arc::ptr_eq(member, conn))
+        self.members.is_catching_up(conn)
     }
 
     /// Whether one who has all up to `at` can go live at once.
@@ -118,12 +117,8 @@ impl TopicState {
 
     /// From now on it is given what comes, and nothing of what was before.
     pub fn go_live(&mut self, conn: &Arc<Conn>) {
-        let behind = &self.members[self.live..];
-        if let Some(place) = behind.iter().position(|member| Arc::ptr_eq(member, conn)) {
-            self.members.swap(self.live, self.live + place);
-            self.live += 1;
-            self.end_tail();
-        }
+        self.members.go_live(conn);
+        self.end_tail();
     }
 
     /// A message has been delivered to those who are live.
@@ -134,24 +129,13 @@ impl TopicState {
     }
 
     pub fn remove(&mut self, conn: &Arc<Conn>) {
-        let Some(mut at) = self.members.iter().position(|member| Arc::ptr_eq(member, conn)) else {
-            return;
-        };
-        if at < self.live {
-            self.live -= 1;
-            self.members.swap(at, self.live);
-            at = self.live;
-        }
-        self.members.swap_remove(at);
+        self.members.remove(conn);
         self.end_tail();
-        // A group that was large once must not stay so in memory.
-        if self.members.capacity() > 64 && self.members.len() < self.members.capacity() / 4 {
-            self.members.shrink_to(self.members.len() * 2);
-        }
     }
 
+    /// Where nobody catches up any more, nobody needs it.
     fn end_tail(&mut self) {
-        if self.live == self.members.len() {
+        if self.members.all_live() {
             self.tail = None;
         }
     }
