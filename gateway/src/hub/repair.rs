@@ -72,7 +72,12 @@ impl Hub {
                         "messages were announced that the log does not have"
                     );
                     self.metrics.holes_given_up.increment(1);
-                    topic.state.lock().sequencer.give_up(wanted);
+                    let mut state = topic.state.lock();
+                    state.sequencer.give_up(wanted);
+                    if state.sequencer.is_closed() {
+                        // The next hole has a reader of its own.
+                        return;
+                    }
                 }
             }
             tokio::time::sleep(patience.pause()).await;
