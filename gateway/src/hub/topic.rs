@@ -16,9 +16,8 @@ pub(super) struct Topic {
     pub state: Mutex<TopicState>,
 }
 
-#[derive(Default)]
-pub(super) struct TopicState {
-    members: Members,
+pub(super) struct TopicState<T = Conn> {
+    members: Members<T>,
     pub sequencer: Sequencer,
     /// What has come of late, while somebody is catching up.
     tail: Option<Box<Tail>>,
@@ -62,19 +61,32 @@ impl Topic {
     }
 }
 
-impl TopicState {
+impl<T> Default for TopicState<T> {
+    fn default() -> Self {
+        Self {
+            members: Members::default(),
+            sequencer: Sequencer::default(),
+            tail: None,
+            groups: HashMap::new(),
+            dropped: false,
+        }
+    }
+}
+
+/// Pure: of its members it knows only which one is which.
+impl<T> TopicState<T> {
     /// Who is given what comes.
-    pub fn live(&self) -> &[Arc<Conn>] {
+    pub fn live(&self) -> &[Arc<T>] {
         self.members.live()
     }
 
     /// Those who are still catching up included.
-    pub fn members(&self) -> &[Arc<Conn>] {
+    pub fn members(&self) -> &[Arc<T>] {
         self.members.all()
     }
 
     /// Adds one who is still to catch up. False where it is a member already.
-    pub fn add(&mut self, conn: &Arc<Conn>) -> bool {
+    pub fn add(&mut self, conn: &Arc<T>) -> bool {
         let added = self.members.add(conn);
         if added && self.tail.is_none() {
             self.tail = Some(Box::new(Tail::new(self.sequencer.position())));
@@ -82,11 +94,11 @@ impl TopicState {
         added
     }
 
-    pub fn has(&self, conn: &Arc<Conn>) -> bool {
+    pub fn has(&self, conn: &Arc<T>) -> bool {
         self.members.contains(conn)
     }
 
-    pub fn is_catching_up(&self, conn: &Arc<Conn>) -> bool {
+    pub fn is_catching_up(&self, conn: &Arc<T>) -> bool {
         self.members.is_catching_up(conn)
     }
 
@@ -96,7 +108,7 @@ impl TopicState {
     }
 
     /// `at` is the last message that `conn` has been given, or needs not.
-    pub fn try_go_live(&mut self, conn: &Arc<Conn>, at: u64) -> Joining {
+    pub fn try_go_live(&mut self, conn: &Arc<T>, at: u64) -> Joining {
         if !self.is_catching_up(conn) {
             return Joining::Gone;
         }
@@ -116,7 +128,7 @@ impl TopicState {
     }
 
     /// From now on it is given what comes, and nothing of what was before.
-    pub fn go_live(&mut self, conn: &Arc<Conn>) {
+    pub fn go_live(&mut self, conn: &Arc<T>) {
         self.members.go_live(conn);
         self.end_tail();
     }
@@ -128,7 +140,7 @@ impl TopicState {
         }
     }
 
-    pub fn remove(&mut self, conn: &Arc<Conn>) {
+    pub fn remove(&mut self, conn: &Arc<T>) {
         self.members.remove(conn);
         self.end_tail();
     }
@@ -140,3 +152,6 @@ impl TopicState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
