@@ -4,7 +4,6 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
-use herald_proto::limits;
 use herald_router::{
     config::{Faults, LogSettings, LoggingSettings, NatsSettings, Secret, check_node, load},
     policy::Policy,
@@ -13,9 +12,13 @@ use serde::Deserialize;
 
 use crate::{auth::Auth, origin::Origins};
 
+mod admin;
 mod dev;
+mod limits;
 
+pub use admin::{AdminSettings, ApiKeySettings};
 pub use dev::{DEV_API_KEY, DEV_TOKEN_KEY};
+pub use limits::LimitSettings;
 
 /// The whole commented default configuration, as `herald-gateway config` prints it.
 pub const DEFAULT: &str = include_str!("config/default.toml");
@@ -82,31 +85,6 @@ impl Default for PublicSettings {
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AdminSettings {
-    pub listen: SocketAddr,
-    pub api_keys: Vec<ApiKeySettings>,
-}
-
-impl Default for AdminSettings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 9002)),
-            api_keys: Vec::new(),
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApiKeySettings {
-    pub name: String,
-    pub key: Secret,
-    /// None: all calls.
-    pub calls: Option<Vec<String>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub struct AuthSettings {
     pub keys: Vec<KeySettings>,
     pub audience: Option<String>,
@@ -136,47 +114,6 @@ pub struct KeySettings {
     pub secret_file: Option<PathBuf>,
     pub public_key_file: Option<PathBuf>,
     pub jwks_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitSettings {
-    pub frame: ByteSize,
-    pub outbox: ByteSize,
-    pub commands_per_second: u32,
-    pub commands_burst: u32,
-    pub connections_per_address: u32,
-    pub connects_per_second: u32,
-    pub connects_burst: u32,
-    pub http_body: ByteSize,
-    #[serde(with = "humantime_serde")]
-    pub connect_timeout: Duration,
-    #[serde(with = "humantime_serde")]
-    pub ping_interval: Duration,
-    #[serde(with = "humantime_serde")]
-    pub pong_timeout: Duration,
-    /// Set by `--dev`: no limits by address, none on the rate of commands.
-    #[serde(skip)]
-    pub rates_lifted: bool,
-}
-
-impl Default for LimitSettings {
-    fn default() -> Self {
-        Self {
-            frame: ByteSize::b(limits::FRAME_BYTES),
-            outbox: ByteSize::b(limits::OUTBOX_BYTES),
-            commands_per_second: limits::COMMANDS_PER_SECOND,
-            commands_burst: limits::COMMANDS_BURST,
-            connections_per_address: limits::CONNECTIONS_PER_ADDRESS,
-            connects_per_second: limits::CONNECTS_PER_SECOND,
-            connects_burst: limits::CONNECTS_BURST,
-            http_body: ByteSize::b(limits::HTTP_BODY_BYTES),
-            connect_timeout: limits::CONNECT,
-            ping_interval: limits::PING,
-            pong_timeout: limits::PONG,
-            rates_lifted: false,
-        }
-    }
 }
 
 impl GatewayConfig {
@@ -232,75 +169,6 @@ impl GatewayConfig {
     /// What `--dev` changes.
     pub fn develop(&mut self) {
         dev::apply(self);
-    }
-}
-
-impl AdminSettings {
-    fn check(&self, faults: &mut Faults) {
-        if !self.listen.ip().is_loopback() && self.api_keys.is_empty() {
-            faults.add("admin.listen", "an address beyond loopback needs admin.api_keys");
-        }
-        for (i, key) in self.api_keys.iter().enumerate() {
-            if key.name.is_empty() {
-                faults.add(format!("admin.api_keys[{i}].name"), "must not be empty");
-            }
-            if self.api_keys[..i].iter().any(|other| other.name == key.name) {
-                faults.add(format!("admin.api_keys[{i}].name"), "stands twice");
-            }
-            if key.key.0.len() < 16 && key.key.0 != DEV_API_KEY {
-                faults.add(
-                    format!("admin.api_keys[{i}].key"),
-                    "must be at least 16 characters long",
-                );
-            }
-            for call in key.calls.iter().flatten() {
-                if !crate::api::CALLS.contains(&call.as_str()) {
-                    faults.add(
-                        format!("admin.api_keys[{i}].calls"),
-                        format!("no call {call:?}; there are: {}", crate::api::CALLS.join(", ")),
-                    );
-                }
-            }
-        }
-    }
-}
-
-impl LimitSettings {
-    fn check(&self, faults: &mut Faults) {
-        let frame = self.frame.as_u64();
-        if !(128..=16 << 20).contains(&frame) {
-            faults.add("limits.frame", "must be 128B to 16MiB");
-        }
-        if self.outbox.as_u64() < 2 * frame {
-            faults.add("limits.outbox", "must hold at least two frames of limits.frame");
-        }
-        for (name, value) in [
-            ("commands_per_second", self.commands_per_second),
-            ("commands_burst", self.commands_burst),
-            ("connections_per_address", self.connections_per_address),
-            ("connects_per_second", self.connects_per_second),
-            ("connects_burst", self.connects_burst),
-        ] {
-            if value == 0 {
-                faults.add(format!("limits.{name}"), "must be at least 1");
-            }
-        }
-        if self.http_body.as_u64() < 1024 {
-            faults.add("limits.http_body", "must be at least 1KiB");
-        }
-        let second = Duration::from_secs(1);
-        if self.connect_timeout < second / 10 {
-            faults.add("limits.connect_timeout", "must be at least 100ms");
-        }
-        if self.ping_interval < second / 10 || self.ping_interval > 3600 * second {
-            faults.add("limits.ping_interval", "must be 100ms to 1h");
-        }
-        if self.pong_timeout.is_zero() || self.pong_timeout >= self.ping_interval {
-            faults.add(
-                "limits.pong_timeout",
-                "must be more than zero and less than limits.ping_interval",
-            );
-        }
     }
 }
 

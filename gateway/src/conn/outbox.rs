@@ -4,16 +4,19 @@
 //! somebody is about to write; whoever is told [`Handover::Needed`] must hand the connection to its flusher.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     task::{Context, Poll, Waker},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use herald_proto::CloseCode;
 use parking_lot::Mutex;
 
 use crate::{dialect::ws, event::Ending};
+
+mod frames;
+
+pub use frames::Frames;
 
 /// Answers and pongs may go over the limit by this much: each is asked for by the client itself, who is stopped from
 /// asking more by the limits on commands, and a full outbox must not swallow the answer that explains it.
@@ -47,66 +50,6 @@ enum Phase {
     Closing(Ending),
     /// Nothing will be written any more.
     Ended,
-}
-
-/// Frames in order. Mostly one waits at a time: then nothing is allocated for it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Frames {
-    first: Option<Bytes>,
-    rest: VecDeque<Bytes>,
-}
-
-impl From<Bytes> for Frames {
-    fn from(frame: Bytes) -> Self {
-        Self {
-            first: Some(frame),
-            rest: VecDeque::new(),
-        }
-    }
-}
-
-impl Frames {
-    fn push_back(&mut self, frame: Bytes) {
-        if self.first.is_none() {
-            self.first = Some(frame);
-        } else {
-            self.rest.push_back(frame);
-        }
-    }
-
-    fn push_front(&mut self, frame: Bytes) {
-        if let Some(second) = self.first.replace(frame) {
-            self.rest.push_front(second);
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    pub fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.iter().map(Bytes::len).sum()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Bytes> {
-        self.first.iter().chain(&self.rest)
-    }
-
-    /// Takes `bytes` from the front, whole frames and a part of one.
-    pub fn advance(&mut self, mut bytes: usize) {
-        while let Some(first) = &mut self.first {
-            if bytes < first.len() {
-                first.advance(bytes);
-                return;
-            }
-            bytes -= first.len();
-            self.first = self.rest.pop_front();
-        }
-    }
 }
 
 /// Whether the connection must be handed to its flusher now.
@@ -366,123 +309,4 @@ fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(n: usize) -> Bytes {
-        vec![b'x'; n].into()
-    }
-
-    const QUEUED: Pushed = Pushed::Queued(Handover::No);
-    const HANDED: Pushed = Pushed::Queued(Handover::Needed);
-
-    #[test]
-    fn it_is_bounded_in_bytes_and_what_is_being_written_counts() {
-        let outbox = Outbox::new(100);
-        assert_eq!(outbox.push(frame(60)), HANDED);
-        assert_eq!(outbox.push(frame(60)), Pushed::Full);
-        assert_eq!(outbox.push(frame(40)), QUEUED);
-        assert!(matches!(outbox.next(0), Some(Work::Write(frames)) if frames.len() == 2));
-        assert_eq!(outbox.push(frame(1)), Pushed::Full, "taken is not written");
-        assert_eq!(outbox.next(100), None);
-        assert_eq!(outbox.push(frame(1)), HANDED, "it was let go");
-    }
-
-    #[test]
-    fn a_frame_larger_than_all_passes_alone() {
-        let outbox = Outbox::new(100);
-        assert_eq!(outbox.push(frame(500)), HANDED);
-        assert_eq!(outbox.push(frame(1)), Pushed::Full);
-    }
-
-    #[test]
-    fn large_answers_leave_room_for_pushes() {
-        let outbox = Outbox::new(100);
-        assert_eq!(outbox.push_large(frame(80)), HANDED, "alone it passes");
-        assert_eq!(outbox.push_large(frame(1)), Pushed::Full);
-        assert_eq!(outbox.push(frame(20)), QUEUED);
-        assert!(matches!(outbox.next(0), Some(Work::Write(_))));
-        outbox.wrote(70);
-        assert_eq!(outbox.push_large(frame(20)), QUEUED);
-        assert_eq!(outbox.push_large(frame(1)), Pushed::Full);
-    }
-
-    #[test]
-    fn frames_are_taken_from_the_front() {
-        let mut frames = Frames::default();
-        for n in [3, 4, 5] {
-            frames.push_back(frame(n));
-        }
-        frames.push_front(frame(2));
-        frames.advance(6);
-        assert!(frames.iter().map(Bytes::len).eq([3, 5]));
-        frames.advance(8);
-        assert!(frames.is_empty());
-    }
-
-    #[test]
-    fn one_at_a_time_has_the_connection_and_nothing_is_left_behind() {
-        let outbox = Outbox::new(100);
-        assert_eq!(outbox.push(frame(1)), HANDED);
-        assert_eq!(outbox.push(frame(2)), QUEUED);
-        assert!(matches!(outbox.next(0), Some(Work::Write(frames)) if frames.len() == 2));
-        assert_eq!(
-            outbox.push(frame(3)),
-            QUEUED,
-            "the one who writes will come back for it"
-        );
-        assert_eq!(outbox.close(Ending::Code(CloseCode::Kicked)), Handover::No);
-        assert!(matches!(outbox.next(3), Some(Work::Write(frames)) if frames.len() == 1));
-        assert!(matches!(outbox.next(3), Some(Work::Close(_))));
-    }
-
-    #[test]
-    fn the_first_end_wins_and_comes_after_what_waits() {
-        let outbox = Outbox::new(100);
-        assert_eq!(outbox.push(frame(10)), HANDED);
-        assert_eq!(outbox.close(Ending::Code(CloseCode::Kicked)), Handover::No);
-        assert_eq!(outbox.close(Ending::Code(CloseCode::ShuttingDown)), Handover::No);
-        assert_eq!(outbox.push(frame(10)), Pushed::Closed);
-        assert!(matches!(outbox.next(0), Some(Work::Write(frames)) if frames.len() == 1));
-        let close = ws::close(Some(4102), "kicked");
-        assert_eq!(outbox.next(10), Some(Work::Close(close)));
-        outbox.end();
-        assert_eq!(outbox.next(0), None);
-    }
-
-    #[test]
-    fn a_slow_consumers_queue_is_dropped() {
-        let outbox = Outbox::new(100);
-        assert_eq!(outbox.push(frame(10)), HANDED);
-        assert_eq!(outbox.close(Ending::Code(CloseCode::SlowConsumer)), Handover::No);
-        assert!(matches!(outbox.next(0), Some(Work::Close(_))));
-    }
-
-    #[test]
-    fn the_welcome_comes_first() {
-        let outbox = Outbox::new(100);
-        outbox.hold();
-        assert_eq!(outbox.push(frame(10)), QUEUED, "held back");
-        assert_eq!(outbox.release(Some(frame(1))), Handover::Needed);
-        assert!(matches!(outbox.next(0), Some(Work::Write(frames)) if frames.iter().map(Bytes::len).eq([1, 10])));
-        assert_eq!(outbox.next(11), None);
-        outbox.hold();
-        assert_eq!(outbox.push(frame(10)), QUEUED);
-        assert_eq!(outbox.release(None), Handover::No);
-        assert_eq!(outbox.next(0), None);
-        outbox.hold();
-        assert_eq!(outbox.push(frame(10)), QUEUED);
-        assert_eq!(outbox.close(Ending::Code(CloseCode::ShuttingDown)), Handover::Needed);
-        assert!(matches!(outbox.next(0), Some(Work::Close(_))));
-    }
-
-    #[test]
-    fn answers_have_slack_and_then_end_the_connection() {
-        let outbox = Outbox::new(100);
-        assert_eq!(outbox.push(frame(100)), HANDED);
-        assert_eq!(outbox.push_answer(frame(50)), Handover::No);
-        assert!(outbox.is_open());
-        assert_eq!(outbox.push_answer(frame(ANSWER_SLACK)), Handover::No);
-        assert_eq!(outbox.ending(), Some(Ending::Code(CloseCode::SlowConsumer)));
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! A connection that is behind a target catches up: from the log, page by page at the pace of its reading, until what
 //! is delivered to others joins on.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use herald_proto::{CloseCode, LogId, Target, cluster::control::Order, offset::Cursor};
 use herald_router::bus::{BusError, LogEntry, Page};
@@ -9,15 +9,10 @@ use tracing::{debug, warn};
 
 use super::{
     Hub,
+    patience::{PAUSE, Patience},
     topic::{Joining, Topic},
 };
 use crate::{conn::Conn, event::Push};
-
-/// Between reads of a log that does not show yet what was announced.
-const PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// After so many reads without what was announced, the log has lost it, by a deletion.
-const FRUITLESS_READS: u32 = 30;
 
 /// One target of one connection that is not complete yet.
 pub(super) struct Behind {
@@ -39,6 +34,30 @@ impl Behind {
             told_of_gap: false,
         }
     }
+}
+
+/// A connection's way through the log of one target.
+struct Way<'a> {
+    hub: &'a Hub,
+    conn: &'a Arc<Conn>,
+    log: &'a LogId,
+    topic: Arc<Topic>,
+    /// Where it began, and where it is.
+    from: u64,
+    at: u64,
+    /// A page from a replica that lags holds too few: what counts is all that was read.
+    count: u64,
+    told_of_gap: bool,
+    patience: Patience,
+}
+
+/// What a step on it came to.
+enum Went {
+    On,
+    /// The log shows nothing new.
+    Nowhere,
+    /// The log cannot be read.
+    Astray,
 }
 
 impl Hub {
@@ -76,76 +95,40 @@ impl Hub {
 
     /// False where the connection has ended.
     async fn catch_up_with(&self, conn: &Arc<Conn>, log: &LogId, behind: Behind) -> bool {
-        let Behind {
-            topic,
-            mut at,
-            mut page,
-            told_of_gap,
-        } = behind;
-        let from = at;
-        // A page from a replica that lags holds too few: what counts is all that was read.
-        let mut count = 0;
-        let mut pause = PAUSE;
-        let mut fruitless = 0;
+        let mut page = behind.page;
+        let mut way = Way {
+            hub: self,
+            conn,
+            log,
+            topic: behind.topic,
+            from: behind.at,
+            at: behind.at,
+            count: 0,
+            told_of_gap: behind.told_of_gap,
+            patience: Patience::new(),
+        };
         loop {
-            let read = match page.take() {
-                Some(page) => Ok(page),
-                None => self.reads.read(self.bus.log.as_ref(), &topic.target, at).await,
-            };
-            if self.bus.log.id().borrow().as_ref() != Some(log) {
-                // It comes back with its cursor, and is told that the log is another.
-                conn.close(CloseCode::Unavailable);
-            }
-            let progress = match read {
-                Ok(page) => {
-                    if !told_of_gap && self.may_lack(&page, count, from).await {
-                        // It comes back with its cursor, and is told.
-                        conn.close(CloseCode::Unavailable);
-                    }
-                    count += page.entries.len() as u64;
-                    self.give_page(conn, &topic, &page, &mut at).await
-                }
-                Err(error) => {
-                    debug!(%error, "the log cannot be read yet");
-                    false
-                }
-            };
+            let went = way.go_on(page.take()).await;
             if !conn.outbox.is_open() {
                 return false;
             }
-            match self.try_go_live(conn, &topic, at) {
+            match self.try_go_live(conn, &way.topic, way.at) {
                 Joining::Live(rest) => {
-                    let rest = Page { entries: rest, left: 0 };
-                    if !told_of_gap && self.may_lack(&rest, count, from).await {
-                        conn.close(CloseCode::Unavailable);
-                    }
+                    way.close_if_lacking(&Page { entries: rest, left: 0 }).await;
                     return true;
                 }
                 Joining::Gone => return true,
-                Joining::Behind => {}
                 Joining::Early => {
+                    // It has all that the log has, and waits for this node.
                     page = Some(Arc::default());
                     tokio::time::sleep(PAUSE).await;
-                    continue;
+                }
+                Joining::Behind => {
+                    if way.ends_after(went).await {
+                        return true;
+                    }
                 }
             }
-            if progress {
-                (pause, fruitless) = (PAUSE, 0);
-                continue;
-            }
-            fruitless += 1;
-            if fruitless >= FRUITLESS_READS {
-                fruitless = 0;
-                let newest = topic.state.lock().sequencer.newest();
-                if self.is_gone(newest).await {
-                    warn!(kind = topic.target.kind(), "the log does not have what was announced");
-                    self.metrics.holes_given_up.increment(1);
-                    topic.state.lock().go_live(conn);
-                    return true;
-                }
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -200,5 +183,67 @@ impl Hub {
         let page = self.reads.read(self.bus.log.as_ref(), &behind.topic.target, behind.at);
         behind.page = Some(page.await?);
         Ok(())
+    }
+}
+
+impl Way<'_> {
+    /// Gives the next page, `page` if that has been read already.
+    async fn go_on(&mut self, page: Option<Arc<Page>>) -> Went {
+        let log = &self.hub.bus.log;
+        let read = match page {
+            Some(page) => Ok(page),
+            None => self.hub.reads.read(log.as_ref(), &self.topic.target, self.at).await,
+        };
+        if log.id().borrow().as_ref() != Some(self.log) {
+            // It comes back with its cursor, and is told that the log is another.
+            self.conn.close(CloseCode::Unavailable);
+        }
+        let page = match read {
+            Ok(page) => page,
+            Err(error) => {
+                debug!(%error, "the log cannot be read yet");
+                return Went::Astray;
+            }
+        };
+        self.close_if_lacking(&page).await;
+        self.count += page.entries.len() as u64;
+        match self.hub.give_page(self.conn, &self.topic, &page, &mut self.at).await {
+            true => Went::On,
+            false => Went::Nowhere,
+        }
+    }
+
+    /// Where the log may have lost something before this page was read, the connection comes back with its cursor, and
+    /// is told.
+    async fn close_if_lacking(&self, page: &Page) {
+        if !self.told_of_gap && self.hub.may_lack(page, self.count, self.from).await {
+            self.conn.close(CloseCode::Unavailable);
+        }
+    }
+
+    /// One who is still behind waits, if waiting may help. True where it does not: what was announced is gone, and the
+    /// connection goes on with what comes.
+    async fn ends_after(&mut self, went: Went) -> bool {
+        match went {
+            Went::On => {
+                self.patience.renew();
+                return false;
+            }
+            Went::Nowhere if self.patience.in_vain() => {
+                let newest = self.topic.state.lock().sequencer.newest();
+                if self.hub.is_gone(newest).await {
+                    warn!(
+                        kind = self.topic.target.kind(),
+                        "the log does not have what was announced"
+                    );
+                    self.hub.metrics.holes_given_up.increment(1);
+                    self.topic.state.lock().go_live(self.conn);
+                    return true;
+                }
+            }
+            Went::Nowhere | Went::Astray => {}
+        }
+        tokio::time::sleep(self.patience.pause()).await;
+        false
     }
 }

@@ -4,27 +4,22 @@
 //! newest; what the connection has missed is then read, and what comes joins on. Whatever was stored in between is
 //! found by the question or comes live.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use herald_proto::{LogId, Target, cluster::GroupMembership, offset::Cursor};
+use herald_proto::{Target, cluster::GroupMembership, offset::Cursor};
 use herald_router::bus::BusError;
 
 use super::{
     Hub,
     catchup::Behind,
     membership::Membership,
-    newest::{Newest, Question},
+    newest::Newest,
     topic::{Topic, TopicState},
 };
 use crate::conn::Conn;
 
-/// How often a question is asked again while replicas lag, and how soon.
-const LAGGING_ANSWERS: u32 = 50;
-const LAG: Duration = Duration::from_millis(20);
-
-/// How soon one who waits for another looks again, and for how long.
-const SOON: Duration = Duration::from_millis(2);
-const A_MOMENT: Duration = Duration::from_secs(1);
+mod ask;
+mod group;
 
 /// From where on a connection wants messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,107 +164,12 @@ impl Hub {
         .await
     }
 
-    /// Adds a connection to a group of its user's, from the change on by which the user joined.
-    pub(super) async fn enter_group(
-        self: &Arc<Self>,
-        conn: &Arc<Conn>,
-        user: &Arc<Topic>,
-        name: &str,
-        since: u64,
-    ) -> Result<Vec<Behind>, BusError> {
-        let group = Target::group(name);
-        let entry = self.with_topic(&group, |topic, mut state| {
-            // Both may have ended meanwhile; and one who is a member already has, or is given, all.
-            let stays = {
-                let user = user.state.lock();
-                user.is_in(name) && user.members().iter().any(|member| Arc::ptr_eq(member, conn))
-            };
-            match stays && state.add(conn) {
-                true => Ok(Entry::new(topic, &state, since)),
-                false => Err(topic.clone()),
-            }
-        });
-        let entry = match entry.await? {
-            Ok(entry) => entry,
-            Err(topic) => {
-                // The same change, heard of twice: what it is answered with holds for both.
-                let caught_up = async {
-                    while topic.state.lock().is_catching_up(conn) {
-                        tokio::time::sleep(SOON).await;
-                    }
-                };
-                // One with much to catch up with need not be waited for: it is given all, in order.
-                let _in_time = tokio::time::timeout(A_MOMENT, caught_up).await.is_ok();
-                return Ok(Vec::new());
-            }
-        };
-        let entered = self.go_on_from(conn, entry, since).await;
-        if entered.is_err() {
-            self.detach(conn, &group);
-        }
-        entered
-    }
-
-    async fn go_on_from(&self, conn: &Arc<Conn>, entry: Entry, since: u64) -> Result<Vec<Behind>, BusError> {
-        let entries = vec![entry];
-        let start = Start::Cursor(Cursor {
-            log: self.log_id()?,
-            sequence: since,
-        });
-        self.told_newest(&entries, &start).await?;
-        self.go_live_or_behind(conn, entries).await
-    }
-
     async fn entry(self: &Arc<Self>, conn: &Arc<Conn>, target: &Target, since: u64) -> Result<Entry, BusError> {
         self.with_topic(target, |topic, mut state| {
             state.add(conn);
             Entry::new(topic, &state, since)
         })
         .await
-    }
-
-    fn log_id(&self) -> Result<LogId, BusError> {
-        let log = self.bus.log.id().borrow().clone();
-        log.ok_or_else(|| BusError::Unavailable("the log was never reached".to_owned()))
-    }
-
-    /// What is newest, told to all that is entered. An answer from a replica that lags behind what was delivered here
-    /// is of no use: the question is asked again.
-    async fn told_newest(&self, entries: &[Entry], start: &Start) -> Result<Arc<Newest>, BusError> {
-        for _ in 0..LAGGING_ANSWERS {
-            let newest = self.ask_newest(entries, start).await?;
-            let told = entries.iter().map(|entry| {
-                let told = newest.sequences.get(&entry.topic.target).copied();
-                let mut state = entry.topic.state.lock();
-                state.sequencer.told(newest.after, told, newest.upto)
-            });
-            // All are told, whatever the first of them says. What is below the watermark no sweep asks for again.
-            let useless = told.filter(|useful| !useful).count();
-            if useless == 0 && newest.upto >= self.watermark() {
-                return Ok(newest);
-            }
-            tokio::time::sleep(LAG).await;
-        }
-        Err(BusError::Timeout)
-    }
-
-    async fn ask_newest(&self, entries: &[Entry], start: &Start) -> Result<Arc<Newest>, BusError> {
-        let after = match start {
-            Start::Now => self.watermark(),
-            // What is newer than the watermark this node may not have delivered yet, though the connection has it.
-            Start::Cursor(cursor) if Some(&cursor.log) == self.bus.log.id().borrow().as_ref() => {
-                cursor.sequence.min(self.watermark())
-            }
-            Start::Cursor(_) => self.watermark(),
-            Start::Beginning => 0,
-        };
-        let question = Question {
-            targets: entries.iter().map(|entry| entry.topic.target.clone()).collect(),
-            after,
-            bounds: matches!(start, Start::Cursor(_)),
-        };
-        let answer = self.newests.ask(question).await;
-        answer.unwrap_or_else(|| Err(BusError::Unavailable("the node is ending".to_owned())))
     }
 
     /// Reads the beginning of what was missed; then, with nothing more that can fail, makes the connection live wherever

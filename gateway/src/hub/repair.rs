@@ -1,20 +1,15 @@
 //! Reads a hole in a target's order from the log.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use herald_proto::CloseCode;
 use herald_router::bus::Page;
 use tracing::{debug, warn};
 
-use super::{Hub, reads::PAGE, topic::Topic};
+use super::{Hub, patience::Patience, reads::PAGE, topic::Topic};
 
 /// Holes that are read at once.
 pub(super) const ABREAST: usize = 64;
-/// Between reads, while a replica lags or the log cannot be reached.
-const PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// A log that is reached but for so many reads does not show what was announced has lost it, by a deletion.
-const FRUITLESS_READS: u32 = 30;
 
 impl Hub {
     pub(super) fn repair(&self, topic: Arc<Topic>) {
@@ -24,8 +19,7 @@ impl Hub {
     }
 
     async fn close_hole(&self, topic: &Topic) {
-        let mut pause = PAUSE;
-        let mut fruitless = 0;
+        let mut patience = Patience::new();
         let (mut begun, mut count) = (u64::MAX, 0);
         loop {
             let after = {
@@ -40,7 +34,7 @@ impl Hub {
                 let _place = self.repairs.acquire().await;
                 self.bus.log.read(&topic.target, after, PAGE).await
             };
-            match read {
+            let in_vain = match read {
                 Ok(page) => {
                     let progress = !page.entries.is_empty();
                     let lacking = self.may_lack(&page, count, begun.max(self.watermark())).await;
@@ -60,15 +54,17 @@ impl Hub {
                         return;
                     }
                     if progress {
-                        fruitless = 0;
-                        pause = PAUSE;
+                        patience.renew();
                         continue;
                     }
-                    fruitless += 1;
+                    patience.in_vain()
                 }
-                Err(error) => debug!(%error, "a hole cannot be read yet"),
-            }
-            if fruitless >= FRUITLESS_READS {
+                Err(error) => {
+                    debug!(%error, "a hole cannot be read yet");
+                    false
+                }
+            };
+            if in_vain {
                 let wanted = topic.state.lock().sequencer.wanted();
                 if self.is_gone(wanted).await {
                     warn!(
@@ -76,12 +72,15 @@ impl Hub {
                         "messages were announced that the log does not have"
                     );
                     self.metrics.holes_given_up.increment(1);
-                    topic.state.lock().sequencer.give_up(wanted);
+                    let mut state = topic.state.lock();
+                    state.sequencer.give_up(wanted);
+                    if state.sequencer.is_closed() {
+                        // The next hole has a reader of its own.
+                        return;
+                    }
                 }
-                fruitless = 0;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(patience.pause()).await;
         }
     }
 

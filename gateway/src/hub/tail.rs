@@ -52,6 +52,8 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entry(sequence: u64, size: usize) -> LogEntry {
@@ -90,5 +92,32 @@ mod tests {
         tail.push(&entry(201, BYTES));
         assert_eq!(after(&tail, 200), Some(vec![201]));
         assert_eq!(after(&tail, 199), None);
+    }
+
+    proptest! {
+        /// Of what was pushed it gives all after a place or says that it cannot, and can where that is within its bounds.
+        #[test]
+        fn it_gives_all_or_nothing(
+            position in prop::option::of(0u64..20),
+            pushed in prop::collection::vec((1u64..4, prop_oneof![Just(1usize), 0..BYTES / 3, 0..2 * BYTES]), 0..200),
+        ) {
+            let mut tail = Tail::new(position);
+            let mut all: Vec<(u64, usize)> = Vec::new();
+            let mut sequence = position.unwrap_or(7);
+            for (step, size) in pushed {
+                sequence += step;
+                all.push((sequence, size));
+                tail.push(&entry(sequence, size));
+                prop_assert!(tail.entries.len() <= MESSAGES && tail.bytes <= BYTES);
+            }
+            let begun = position.or_else(|| all.first().map(|(first, _)| first - 1));
+            for at in 0..sequence + 2 {
+                let rest = all.iter().filter(|(sequence, _)| *sequence > at);
+                let fits = rest.clone().count() <= MESSAGES && rest.clone().map(|(_, size)| size).sum::<usize>() <= BYTES;
+                let known = begun.is_some_and(|begun| begun <= at);
+                let expected = (known && fits).then(|| rest.map(|(sequence, _)| *sequence).collect());
+                prop_assert_eq!(after(&tail, at), expected, "after {}", at);
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use herald_router::bus::{Bus, BusError, LiveSubscription, LogEntry};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::{Hub, membership::Membership, sequencer::Sequencer, tail::Tail};
+use super::{Hub, members::Members, membership::Membership, sequencer::Sequencer, tail::Tail};
 use crate::conn::Conn;
 
 pub(super) struct Topic {
@@ -16,11 +16,8 @@ pub(super) struct Topic {
     pub state: Mutex<TopicState>,
 }
 
-#[derive(Default)]
-pub(super) struct TopicState {
-    /// First those that are given what comes, `live` of them; then those that are still catching up from the log.
-    members: Vec<Arc<Conn>>,
-    live: usize,
+pub(super) struct TopicState<T = Conn> {
+    members: Members<T>,
     pub sequencer: Sequencer,
     /// What has come of late, while somebody is catching up.
     tail: Option<Box<Tail>>,
@@ -64,31 +61,45 @@ impl Topic {
     }
 }
 
-impl TopicState {
+impl<T> Default for TopicState<T> {
+    fn default() -> Self {
+        Self {
+            members: Members::default(),
+            sequencer: Sequencer::default(),
+            tail: None,
+            groups: HashMap::new(),
+            dropped: false,
+        }
+    }
+}
+
+/// Pure: of its members it knows only which one is which.
+impl<T> TopicState<T> {
     /// Who is given what comes.
-    pub fn live(&self) -> &[Arc<Conn>] {
-        &self.members[..self.live]
+    pub fn live(&self) -> &[Arc<T>] {
+        self.members.live()
     }
 
     /// Those who are still catching up included.
-    pub fn members(&self) -> &[Arc<Conn>] {
-        &self.members
+    pub fn members(&self) -> &[Arc<T>] {
+        self.members.all()
     }
 
     /// Adds one who is still to catch up. False where it is a member already.
-    pub fn add(&mut self, conn: &Arc<Conn>) -> bool {
-        if self.members.iter().any(|member| Arc::ptr_eq(member, conn)) {
-            return false;
-        }
-        self.members.push(conn.clone());
-        if self.tail.is_none() {
+    pub fn add(&mut self, conn: &Arc<T>) -> bool {
+        let added = self.members.add(conn);
+        if added && self.tail.is_none() {
             self.tail = Some(Box::new(Tail::new(self.sequencer.position())));
         }
-        true
+        added
     }
 
-    pub fn is_catching_up(&self, conn: &Arc<Conn>) -> bool {
-        self.members[self.live..].iter().any(|member| Arc::ptr_eq(member, conn))
+    pub fn has(&self, conn: &Arc<T>) -> bool {
+        self.members.contains(conn)
+    }
+
+    pub fn is_catching_up(&self, conn: &Arc<T>) -> bool {
+        self.members.is_catching_up(conn)
     }
 
     /// Whether one who has all up to `at` can go live at once.
@@ -97,7 +108,7 @@ impl TopicState {
     }
 
     /// `at` is the last message that `conn` has been given, or needs not.
-    pub fn try_go_live(&mut self, conn: &Arc<Conn>, at: u64) -> Joining {
+    pub fn try_go_live(&mut self, conn: &Arc<T>, at: u64) -> Joining {
         if !self.is_catching_up(conn) {
             return Joining::Gone;
         }
@@ -117,13 +128,9 @@ impl TopicState {
     }
 
     /// From now on it is given what comes, and nothing of what was before.
-    pub fn go_live(&mut self, conn: &Arc<Conn>) {
-        let behind = &self.members[self.live..];
-        if let Some(place) = behind.iter().position(|member| Arc::ptr_eq(member, conn)) {
-            self.members.swap(self.live, self.live + place);
-            self.live += 1;
-            self.end_tail();
-        }
+    pub fn go_live(&mut self, conn: &Arc<T>) {
+        self.members.go_live(conn);
+        self.end_tail();
     }
 
     /// A message has been delivered to those who are live.
@@ -133,26 +140,18 @@ impl TopicState {
         }
     }
 
-    pub fn remove(&mut self, conn: &Arc<Conn>) {
-        let Some(mut at) = self.members.iter().position(|member| Arc::ptr_eq(member, conn)) else {
-            return;
-        };
-        if at < self.live {
-            self.live -= 1;
-            self.members.swap(at, self.live);
-            at = self.live;
-        }
-        self.members.swap_remove(at);
+    pub fn remove(&mut self, conn: &Arc<T>) {
+        self.members.remove(conn);
         self.end_tail();
-        // A group that was large once must not stay so in memory.
-        if self.members.capacity() > 64 && self.members.len() < self.members.capacity() / 4 {
-            self.members.shrink_to(self.members.len() * 2);
-        }
     }
 
+    /// Where nobody catches up any more, nobody needs it.
     fn end_tail(&mut self) {
-        if self.live == self.members.len() {
+        if self.members.all_live() {
             self.tail = None;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

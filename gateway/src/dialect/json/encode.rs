@@ -1,0 +1,219 @@
+//! What clients are sent.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use herald_proto::Target;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::value::RawValue;
+
+use crate::{
+    dialect::{body::InJson, ws::Builder},
+    event::{Answer, History, Message, Push},
+};
+
+#[derive(Serialize)]
+struct ConnectedOut<'a> {
+    user: &'a str,
+    connection: &'a str,
+    node: &'a str,
+    groups: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a str>,
+    resumed: bool,
+    gap: bool,
+    ping: u32,
+    expires: u64,
+    time: u64,
+}
+
+#[derive(Serialize)]
+struct SentOut<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<bool>,
+    duplicate: bool,
+    time: u64,
+}
+
+#[derive(Serialize)]
+struct GroupOut<'a> {
+    group: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct NoticeOut<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct RefreshedOut {
+    expires: u64,
+}
+
+#[derive(Serialize)]
+struct ErrorOut<'a> {
+    code: &'a str,
+    message: &'a str,
+    retry: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct MessageOut<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    #[serde(serialize_with = "to")]
+    to: &'a Target,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<Cow<'a, str>>,
+    time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct HistoryOut<'a> {
+    messages: Vec<MessageOut<'a>>,
+    more: bool,
+    gap: bool,
+}
+
+fn to<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(1))?;
+    match target {
+        Target::User(user) => map.serialize_entry("user", user)?,
+        Target::Group(group) => map.serialize_entry("group", group)?,
+        Target::All => map.serialize_entry("all", &true)?,
+    }
+    map.end()
+}
+
+/// `{"id":…,"<verb>":<value>}`; the id stands first where there is one.
+fn frame(id: Option<u32>, verb: &str, value: &impl Serialize, expected: usize) -> Bytes {
+    struct Out<'a, T> {
+        id: Option<u32>,
+        verb: &'a str,
+        value: &'a T,
+    }
+    impl<T: Serialize> Serialize for Out<'_, T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(None)?;
+            if let Some(id) = self.id {
+                map.serialize_entry("id", &id)?;
+            }
+            map.serialize_entry(self.verb, self.value)?;
+            map.end()
+        }
+    }
+    let mut builder = Builder::new(expected);
+    let written = serde_json::to_writer(builder.payload(), &Out { id, verb, value });
+    debug_assert!(written.is_ok(), "writing to memory, with string keys only, cannot fail");
+    builder.text()
+}
+
+pub(in crate::dialect) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
+    match answer {
+        Answer::Connected(c) => {
+            let out = ConnectedOut {
+                user: &c.user,
+                connection: &c.connection,
+                node: &c.node,
+                groups: &c.groups,
+                cursor: c.cursor.as_deref(),
+                resumed: c.resumed,
+                gap: c.gap,
+                ping: c.ping,
+                expires: c.expires,
+                time: c.time,
+            };
+            frame(id, "connected", &out, 256)
+        }
+        Answer::Sent(s) => {
+            let out = SentOut {
+                id: &s.id,
+                offset: s.offset.as_deref(),
+                online: s.online,
+                duplicate: s.duplicate,
+                time: s.time,
+            };
+            frame(id, "sent", &out, 192)
+        }
+        Answer::Joined { group } => frame(id, "joined", &GroupOut { group, joined: None }, 64),
+        Answer::Left { group } => frame(id, "left", &GroupOut { group, joined: None }, 64),
+        Answer::Refreshed { expires } => frame(id, "refreshed", &RefreshedOut { expires: *expires }, 64),
+        Answer::History(history) => history_out(id, history),
+        Answer::Pong => frame(id, "pong", &serde_json::Map::new(), 32),
+        Answer::Error(e) => {
+            let out = ErrorOut {
+                code: e.code.as_str(),
+                message: &e.message,
+                retry: e.code.retry(),
+                after_ms: e.after_ms,
+            };
+            frame(id, "error", &out, 128)
+        }
+    }
+}
+
+pub(in crate::dialect) fn push(push: &Push) -> Bytes {
+    match push {
+        Push::Message(message) => self::message(message),
+        Push::Group { group, joined } => {
+            let joined = Some(*joined);
+            frame(None, "group", &GroupOut { group, joined }, 64)
+        }
+        Push::Cursor(cursor) => frame(None, "cursor", cursor, 64),
+        Push::Notice { code, message } => frame(None, "notice", &NoticeOut { code, message }, 128),
+    }
+}
+
+/// Room for a message's frame, or for its part of one.
+fn expected(message: &Message) -> usize {
+    message.body.bytes.len() * 4 / 3 + 384
+}
+
+fn message(message: &Message) -> Bytes {
+    frame(None, "message", &message_out(message), expected(message))
+}
+
+fn history_out(id: Option<u32>, history: &History) -> Bytes {
+    let out = HistoryOut {
+        messages: history.messages.iter().map(message_out).collect(),
+        more: history.more,
+        gap: history.gap,
+    };
+    let expected: usize = history.messages.iter().map(expected).sum();
+    frame(id, "history", &out, expected + 64)
+}
+
+fn message_out(message: &Message) -> MessageOut<'_> {
+    let (body, body_base64, content_type) = match message.body.in_json() {
+        InJson::Plain(raw) => (Some(raw), None, None),
+        InJson::Base64(text) => (None, Some(text), Some(message.body.content_type())),
+    };
+    MessageOut {
+        id: &message.id,
+        from: message.from.as_deref(),
+        to: &message.to,
+        kind: message.kind.as_deref(),
+        body,
+        body_base64,
+        content_type,
+        time: message.time,
+        offset: message.offset.as_deref(),
+    }
+}

@@ -1,0 +1,109 @@
+//! The third capability: keys with values that end by themselves, and are watched.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::Result;
+
+/// The buckets of DESIGN.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    Presence,
+    Groups,
+    Sessions,
+    Revoked,
+    Cursors,
+}
+
+impl Bucket {
+    pub const ALL: [Bucket; 5] = [
+        Bucket::Presence,
+        Bucket::Groups,
+        Bucket::Sessions,
+        Bucket::Revoked,
+        Bucket::Cursors,
+    ];
+
+    /// The bucket's name after the prefix.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bucket::Presence => "PRESENCE",
+            Bucket::Groups => "GROUPS",
+            Bucket::Sessions => "SESSIONS",
+            Bucket::Revoked => "REVOKED",
+            Bucket::Cursors => "CURSORS",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub value: Bytes,
+    pub revision: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KvEvent {
+    Put {
+        key: String,
+        value: Bytes,
+        revision: u64,
+    },
+    /// Deleted, or its TTL ran out.
+    Delete {
+        key: String,
+        revision: u64,
+    },
+    /// All that stood when the watch began, or began again, has been told.
+    Current,
+    /// The bucket was emptied, or made anew, or the watch lost its place: forget all; what stands is told again, and
+    /// then `Current`.
+    Reset,
+}
+
+/// A watch's events. Dropping it ends the watch.
+pub struct Watch {
+    pub(crate) receiver: mpsc::Receiver<KvEvent>,
+    pub(crate) _stop: tokio_util::sync::DropGuard,
+}
+
+impl Watch {
+    /// Ends only with the bus.
+    pub async fn next(&mut self) -> Option<KvEvent> {
+        self.receiver.recv().await
+    }
+}
+
+/// Keys are made by `herald_proto::subject::key`. A TTL is in whole seconds, at least one.
+#[async_trait]
+pub trait Kv: Send + Sync {
+    /// From the nearest replica: may lag behind an ack.
+    async fn get(&self, bucket: Bucket, key: &str) -> Result<Option<Entry>>;
+
+    /// From the leader: sees every acknowledged change.
+    async fn get_latest(&self, bucket: Bucket, key: &str) -> Result<Option<Entry>>;
+
+    async fn put(&self, bucket: Bucket, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<u64>;
+
+    /// Fails with `Conflict` where the key stands.
+    async fn create(&self, bucket: Bucket, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<u64>;
+
+    /// Fails with `Conflict` where another revision than `revision` stands, or none.
+    async fn update(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        value: Bytes,
+        revision: u64,
+        ttl: Option<Duration>,
+    ) -> Result<u64>;
+
+    /// Leaves nothing behind for long. A key that does not stand is no error.
+    async fn delete(&self, bucket: Bucket, key: &str) -> Result<()>;
+
+    /// All keys that start with the tokens of `prefix` (`""`: all), then every change.
+    async fn watch(&self, bucket: Bucket, prefix: &str) -> Result<Watch>;
+}

@@ -1,0 +1,137 @@
+//! The second capability: messages that are stored, in one order for each target.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use herald_proto::{LogId, Target};
+use tokio::sync::watch;
+
+use super::Result;
+
+/// What the log keeps, and how safely. Limits apply to both implementations, replicas only to NATS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogLimits {
+    pub max_age: Duration,
+    pub max_messages_per_target: u64,
+    /// Of the whole log.
+    pub max_bytes: u64,
+    /// None: 3, or 1 where the server refuses 3.
+    pub replicas: Option<usize>,
+}
+
+/// Where and when a message was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredAt {
+    pub sequence: u64,
+    /// The sequence of the message before it with the same target, 0 where there was none.
+    pub previous: u64,
+    /// The log's clock, Unix milliseconds.
+    pub time_ms: u64,
+}
+
+/// A message as it comes to a live subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveCopy {
+    pub payload: Bytes,
+    /// None: ephemeral.
+    pub stored: Option<StoredAt>,
+}
+
+/// A message as it is read from the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    pub payload: Bytes,
+    pub sequence: u64,
+    pub time_ms: u64,
+}
+
+/// Some of a target's messages, ascending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    pub entries: Vec<LogEntry>,
+    /// How many more there are in the direction of reading.
+    pub left: u64,
+}
+
+impl Page {
+    /// Whether messages after `after` may have been trimmed, of which `before` were read, and now these.
+    pub fn may_lack(&self, before: u64, after: u64, bounds: Bounds) -> bool {
+        before + self.entries.len() as u64 + self.left >= bounds.per_target || bounds.first > after + 1
+    }
+}
+
+/// What the log has kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// From this sequence on nothing is gone but by the limit of messages per target.
+    pub first: u64,
+    /// That limit.
+    pub per_target: u64,
+}
+
+/// Takes live copies. Called in the order of arrival for each target, from the bus' own task: it must not block.
+pub trait LiveSink: Send + Sync {
+    fn live(&self, target: &Target, copy: LiveCopy);
+}
+
+/// Ends the live subscription when dropped.
+#[must_use]
+pub struct LiveSubscription {
+    pub(crate) _held: Box<dyn Send + Sync>,
+}
+
+/// What an append came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    pub sequence: u64,
+    /// A message with the same dedup id was there before: `sequence` is its sequence, and nothing was stored.
+    pub duplicate: bool,
+    /// Somebody asked for this before and heard no answer: whoever stored it may have ended before it sent live copies.
+    pub uncertain: bool,
+}
+
+/// What [`Log::newer`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newer {
+    /// The targets with something newer, each with the sequence of its newest message.
+    pub targets: Vec<(Target, u64)>,
+    /// The answer holds for everything up to this sequence.
+    pub upto: u64,
+}
+
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// Which log this is; changes when the stream was made anew. None until the log has been reached once.
+    fn id(&self) -> watch::Receiver<Option<LogId>>;
+
+    /// Stores a message and, from the same act, sends live copies. Returns when it is stored.
+    /// `Unavailable` and `Timeout` leave the outcome unknown: try again under the same `dedup` id.
+    async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended>;
+
+    /// Tells the log that time goes on, so that [`Log::newer`] has an `upto`. Never delivered.
+    async fn beat(&self) -> Result<()>;
+
+    /// Live copies only: stored nowhere, and in no order with stored ones.
+    async fn publish_ephemeral(&self, target: &Target, payload: Bytes) -> Result<()>;
+
+    /// Live copies for `target` to `sink` from now on. They are hints: some may be missing, none is out of order.
+    async fn subscribe(&self, target: &Target, sink: Arc<dyn LiveSink>) -> Result<LiveSubscription>;
+
+    /// Up to `limit` stored messages of `target` after `after`. May lag some milliseconds behind acks.
+    async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Page>;
+
+    /// The last up to `limit` stored messages of `target` before `before`. May lag some milliseconds behind acks.
+    async fn read_back(&self, target: &Target, before: u64, limit: usize) -> Result<Page>;
+
+    async fn bounds(&self) -> Result<Bounds>;
+
+    /// Changes when live copies may have been lost: a connection broke, a subscription overflowed.
+    fn disturbances(&self) -> watch::Receiver<u64>;
+
+    /// One stored message of any target, from where it is certainly known if it was acked.
+    async fn get(&self, sequence: u64) -> Result<Option<LogEntry>>;
+
+    /// Which of `targets` have messages after `after`.
+    async fn newer(&self, targets: &[Target], after: u64) -> Result<Newer>;
+}
