@@ -35,6 +35,7 @@ pub struct GatewayConfig {
     pub nats: NatsSettings,
     pub auth: AuthSettings,
     pub limits: LimitSettings,
+    pub presence: PresenceSettings,
     /// The rules of the router inside; routers of a cluster have their own.
     pub router: Policy,
     /// The log of the router inside.
@@ -55,6 +56,7 @@ impl Default for GatewayConfig {
             nats: NatsSettings::default(),
             auth: AuthSettings::default(),
             limits: LimitSettings::default(),
+            presence: PresenceSettings::default(),
             router: Policy::default(),
             log: LogSettings {
                 // In memory: a fraction of what a NATS server keeps on disk.
@@ -116,6 +118,27 @@ pub struct KeySettings {
     pub jwks_file: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PresenceSettings {
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+}
+
+impl Default for PresenceSettings {
+    fn default() -> Self {
+        Self { grace: limits::GRACE }
+    }
+}
+
+impl PresenceSettings {
+    fn check(&self, faults: &mut Faults) {
+        if self.grace > Duration::from_secs(300) {
+            faults.add("presence.grace", "must be at most 5m");
+        }
+    }
+}
+
 impl GatewayConfig {
     /// Reads `text`, with `env` over it. The faults so far go on into [`Self::check`], after the flags.
     pub fn parse(text: &str, env: impl Iterator<Item = (String, String)>) -> (Self, Faults) {
@@ -132,6 +155,7 @@ impl GatewayConfig {
         self.router.check("router", faults);
         self.log.check(faults);
         self.limits.check(faults);
+        self.presence.check(faults);
         self.admin.check(faults);
         self.check_addresses(faults);
         Origins::check(&self.public.origins, faults);

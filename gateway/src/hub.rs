@@ -32,6 +32,7 @@ mod nudge;
 mod patience;
 mod reads;
 mod repair;
+mod replaced;
 pub mod sequencer;
 mod sweep;
 mod tail;

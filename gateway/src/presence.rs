@@ -11,17 +11,22 @@ use std::{
     time::Duration,
 };
 
-use herald_proto::{limits, subject};
-use herald_router::bus::{Bucket, Bus};
+use herald_proto::cluster::UserOnNode;
+use herald_router::{
+    bus::{Bucket, Bus},
+    presence::Fact,
+};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
-    time::MissedTickBehavior,
+    time::{MissedTickBehavior, interval, sleep_until},
 };
 use tracing::info;
 
-use crate::hub::Hub;
+use crate::metrics::PresenceCounters;
 
+mod lease;
+mod local;
 mod writer;
 
 use writer::Writer;
@@ -31,9 +36,16 @@ const REWRITE: Duration = Duration::from_secs(1);
 
 type User = Arc<str>;
 
+/// Who is connected to this node: the truth that is told.
+pub trait Source: Send + Sync {
+    /// What holds of a user at this moment.
+    fn on_node(&self, user: &str) -> UserOnNode;
+}
+
 pub struct Presence {
     bus: Bus,
     node: String,
+    counters: PresenceCounters,
     changed: Mutex<Changed>,
     wake: Notify,
 }
@@ -50,6 +62,7 @@ impl Presence {
         Arc::new(Self {
             bus,
             node,
+            counters: PresenceCounters::new(),
             changed: Mutex::default(),
             wake: Notify::new(),
         })
@@ -77,22 +90,24 @@ impl Presence {
     }
 
     /// Writes until dropped.
-    pub async fn run(self: Arc<Self>, hub: Arc<Hub>) {
-        let mut writer = Writer::begin(self.clone(), hub).await;
-        let mut lease = tokio::time::interval(limits::LEASE / 3);
-        lease.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut rewrite = tokio::time::interval(REWRITE);
+    pub async fn run(self: Arc<Self>, source: Arc<dyn Source>) {
+        let mut writer = Writer::begin(self.clone(), source).await;
+        let mut rewrite = interval(REWRITE);
         rewrite.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = lease.tick() => writer.refresh_lease().await,
-                _ = rewrite.tick() => writer.write_postponed().await,
-                () = self.wake.notified() => {
-                    let users = std::mem::take(&mut self.changed.lock().users);
-                    writer.write(users).await;
+                () = sleep_until(writer.next_refresh()) => writer.refresh_lease().await,
+                _ = rewrite.tick() => {
+                    self.counters.age();
+                    writer.write_postponed().await;
                 }
+                () = self.wake.notified() => writer.write(self.take_changed()).await,
             }
         }
+    }
+
+    fn take_changed(&self) -> HashSet<User> {
+        std::mem::take(&mut self.changed.lock().users)
     }
 
     fn tell_waiting(&self, written: impl Fn(&User) -> bool) {
@@ -104,7 +119,10 @@ impl Presence {
 
     /// Ends the lease, so that the cluster need not wait for its expiry.
     pub async fn leave(&self) {
-        let key = subject::key(&["n", &self.node]);
+        let lease = Fact::Lease {
+            node: self.node.clone(),
+        };
+        let key = lease.key();
         if let Err(error) = self.bus.kv.delete(Bucket::Presence, &key).await {
             info!(%error, "the node's lease is left to expire");
         }

@@ -51,7 +51,7 @@ pub const REVOCATIONS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Users of one question about presence, and of one answer about a group.
 pub const PRESENCE_USERS: usize = 1_000;
 /// Users that one connection may watch.
-pub const WATCHES: usize = 1_000;
+pub const WATCHES: u32 = 1_000;
 pub const CONNECTIONS_PER_USER: u32 = 16;
 /// A user who is back within this never was offline, for those who watch.
 pub const GRACE: Duration = Duration::from_secs(2);

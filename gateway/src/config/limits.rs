@@ -7,6 +7,8 @@ use herald_proto::limits;
 use herald_router::config::Faults;
 use serde::Deserialize;
 
+use crate::crowd::{Beyond, Rules};
+
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitSettings {
@@ -18,6 +20,10 @@ pub struct LimitSettings {
     pub connects_per_second: u32,
     pub connects_burst: u32,
     pub http_body: ByteSize,
+    pub connections_per_user: u32,
+    pub beyond_connections_per_user: Beyond,
+    pub one_connection_per_device: bool,
+    pub watches_per_connection: u32,
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
     #[serde(with = "humantime_serde")]
@@ -40,6 +46,10 @@ impl Default for LimitSettings {
             connects_per_second: limits::CONNECTS_PER_SECOND,
             connects_burst: limits::CONNECTS_BURST,
             http_body: ByteSize::b(limits::HTTP_BODY_BYTES),
+            connections_per_user: limits::CONNECTIONS_PER_USER,
+            beyond_connections_per_user: Beyond::Reject,
+            one_connection_per_device: false,
+            watches_per_connection: limits::WATCHES,
             connect_timeout: limits::CONNECT,
             ping_interval: limits::PING,
             pong_timeout: limits::PONG,
@@ -49,6 +59,14 @@ impl Default for LimitSettings {
 }
 
 impl LimitSettings {
+    pub(crate) fn crowd(&self) -> Rules {
+        Rules {
+            most: self.connections_per_user as usize,
+            beyond: self.beyond_connections_per_user,
+            one_per_device: self.one_connection_per_device,
+        }
+    }
+
     pub(super) fn check(&self, faults: &mut Faults) {
         let frame = self.frame.as_u64();
         if !(128..=16 << 20).contains(&frame) {
@@ -63,6 +81,8 @@ impl LimitSettings {
             ("connections_per_address", self.connections_per_address),
             ("connects_per_second", self.connects_per_second),
             ("connects_burst", self.connects_burst),
+            ("connections_per_user", self.connections_per_user),
+            ("watches_per_connection", self.watches_per_connection),
         ] {
             if value == 0 {
                 faults.add(format!("limits.{name}"), "must be at least 1");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use herald_proto::{
     CloseCode,
-    cluster::{Control, control::Order},
+    cluster::{Control, Replace, control::Order},
 };
 
 use super::{Hub, fanout, topic::TopicState};
@@ -12,12 +12,13 @@ use crate::{conn::Conn, event::Push};
 
 impl Hub {
     /// Done once, as the order is delivered.
-    pub(super) fn obey(&self, user: &str, state: &TopicState, control: &Control, sequence: u64) {
+    pub(super) fn obey(&self, user: &str, state: &mut TopicState, control: &Control, sequence: u64) {
         match &control.order {
             Some(Order::Group(change)) => self.order(user, change, sequence),
             // Those too that have much to catch up with before they come to it.
             Some(Order::Kick(_)) => kick(state.members(), sequence),
-            Some(Order::Replace(_)) | None => {} // a newer router's order, which this version does not know
+            Some(Order::Replace(order)) => replace(state, order),
+            None => {} // a newer router's order, which this version does not know
         }
     }
 
@@ -32,8 +33,20 @@ impl Hub {
                 fanout::push_to(to, &push, true, &self.metrics);
             }
             Some(Order::Kick(_)) => kick(to, sequence),
+            // Of one connection alone, which is here already if it is anywhere.
             Some(Order::Replace(_)) | None => {}
         }
+    }
+}
+
+/// Two that came at the same moment may each want the other to make way: the order of the log decides.
+fn replace(state: &mut TopicState, order: &Replace) {
+    if !state.replaced.insert(&order.by, &order.connection) {
+        return;
+    }
+    let conns = state.members().iter();
+    for conn in conns.filter(|conn| *conn.id == *order.connection) {
+        conn.close(CloseCode::Replaced);
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct TopicState<T = Conn> {
     tail: Option<Box<Tail>>,
     /// Of a user's topic only: the groups that the user's connections belong to.
     pub groups: HashMap<Box<str>, Membership>,
+    /// Of a user's topic only: the connections that have made way of late.
+    pub replaced: Replaced,
     /// No longer in the table: nobody may be added.
     pub dropped: bool,
 }
@@ -68,6 +70,7 @@ impl<T> Default for TopicState<T> {
             sequencer: Sequencer::default(),
             tail: None,
             groups: HashMap::new(),
+            replaced: Replaced::default(),
             dropped: false,
         }
     }

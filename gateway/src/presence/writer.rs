@@ -2,30 +2,36 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
-    time::Instant,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use herald_proto::{
-    cluster::{Lease, UserOnNode},
-    id, limits, subject,
+use herald_proto::{cluster::UserOnNode, limits};
+use herald_router::{
+    bus::{Bucket, Bus, BusError},
+    presence::{Fact, LAPSE},
 };
-use herald_router::bus::{Bucket, Bus, BusError};
 use prost::Message;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use super::{Presence, REWRITE, User};
-use crate::hub::Hub;
+use super::{Presence, REWRITE, Source, User, lease::NodeLease};
 
 /// Operations in flight at once, each on another key.
 const AT_ONCE: usize = 64;
+/// How often the lease is refreshed …
+const REFRESH: Duration = limits::LEASE.checked_div(3).expect("three is not zero");
+/// … and tried again where that failed: its end may be near.
+const RETRY: Duration = Duration::from_millis(500);
 
 pub(super) struct Writer {
     presence: Arc<Presence>,
-    hub: Arc<Hub>,
+    source: Arc<dyn Source>,
     lease: NodeLease,
+    next_refresh: Instant,
     /// The keys that stand, as far as this task knows.
     written: HashMap<User, Written>,
     /// To be looked at again with the next tick.
@@ -33,40 +39,77 @@ pub(super) struct Writer {
 }
 
 struct Written {
-    connections: u32,
+    /// None: what stands is not known.
+    digest: Option<u64>,
+    /// From then on, in Unix milliseconds, the user has been here.
+    since: u64,
     at: Instant,
 }
 
-/// One incarnation of this node: a random name, and the revision of the lease that stands for it.
-struct NodeLease {
-    incarnation: String,
-    started: u64,
-    revision: u64,
-}
-
 impl Writer {
-    pub async fn begin(presence: Arc<Presence>, hub: Arc<Hub>) -> Self {
-        let lease = NodeLease::begin(&presence).await;
-        Self {
+    pub async fn begin(presence: Arc<Presence>, source: Arc<dyn Source>) -> Self {
+        let mut writer = Self {
+            lease: NodeLease::new(&presence.node),
             presence,
-            hub,
-            lease,
+            source,
+            next_refresh: Instant::now(),
             written: HashMap::new(),
             postponed: HashSet::new(),
-        }
+        };
+        writer.take_lease().await;
+        writer
+    }
+
+    pub fn next_refresh(&self) -> Instant {
+        self.next_refresh
     }
 
     pub async fn refresh_lease(&mut self) {
-        match self.lease.refresh(&self.presence).await {
-            Ok(()) => {}
+        let refreshed = self.lease.refresh(&self.presence.bus).await;
+        self.presence.counters.leases.increment(1);
+        match refreshed {
+            Ok(()) => self.leased(),
             Err(BusError::Conflict) => {
                 warn!("the node's lease was lost: its users are announced again");
-                self.lease = NodeLease::begin(&self.presence).await;
-                let users = self.written.drain().map(|(user, _)| user).collect();
-                self.write(users).await;
+                self.take_lease().await;
             }
-            // It is tried again in a third of the lease's time.
-            Err(error) => debug!(%error, "the node's lease could not be refreshed"),
+            Err(error) => {
+                debug!(%error, "the node's lease could not be refreshed");
+                self.next_refresh = Instant::now() + RETRY;
+            }
+        }
+    }
+
+    fn leased(&mut self) {
+        self.presence.counters.leased();
+        self.next_refresh = Instant::now() + REFRESH;
+    }
+
+    /// A new incarnation: first all keys are put, then the lease by which they count. So nobody who was online by the
+    /// incarnation before goes offline in between. Tries until the lease stands.
+    async fn take_lease(&mut self) {
+        loop {
+            self.lease = NodeLease::new(&self.presence.node);
+            let begun = Instant::now();
+            let mut users: HashSet<User> = self.written.keys().cloned().collect();
+            for written in self.written.values_mut() {
+                written.digest = None;
+            }
+            // Routers take keys away that have been without a lease for long.
+            while begun.elapsed() < LAPSE / 2 {
+                users.extend(self.presence.take_changed());
+                users.extend(self.postponed.drain());
+                self.write(std::mem::take(&mut users)).await;
+                let unknown = self.written.values().any(|written| written.digest.is_none());
+                if !unknown {
+                    self.presence.counters.leases.increment(1);
+                    match self.lease.put(&self.presence.bus).await {
+                        Ok(()) => return self.leased(),
+                        Err(error) => debug!(%error, "the node's lease cannot be put yet"),
+                    }
+                }
+                sleep(RETRY).await;
+            }
         }
     }
 
@@ -81,126 +124,78 @@ impl Writer {
     pub async fn write(&mut self, users: HashSet<User>) {
         let mut jobs = Vec::new();
         for user in users {
-            let value = self.value(&user);
-            match self.written.get(&user) {
+            let mut value = self.source.on_node(&user);
+            let known = self.written.get(&user);
+            if let Some(known) = known {
+                value.since = known.since;
+            }
+            let digest = digest(&value);
+            match known {
                 None if value.connections == 0 => {}
-                Some(known) if known.connections == value.connections => {}
-                // Online is online: that the number has changed may wait.
-                Some(known) if value.connections > 0 && known.at.elapsed() < REWRITE => {
+                Some(known) if known.digest == Some(digest) => {}
+                // Online is online: who else there is may wait.
+                Some(known) if value.connections > 0 && known.digest.is_some() && known.at.elapsed() < REWRITE => {
                     self.postponed.insert(user);
                 }
-                _ => jobs.push((user, value)),
+                _ => jobs.push((user, value, digest)),
             }
         }
+        self.presence.counters.keys.increment(jobs.len() as u64);
         let (bus, node, incarnation) = (&self.presence.bus, &self.presence.node, &self.lease.incarnation);
         let outcomes: Vec<_> = stream::iter(jobs)
-            .map(|(user, value)| async move {
-                let key = subject::key(&["u", &user, node, incarnation]);
-                let outcome = write_key(bus, &key, &value).await;
-                (user, value.connections, outcome)
+            .map(|(user, value, digest)| async move {
+                let outcome = write_key(bus, node, incarnation, &user, &value).await;
+                (user, value, digest, outcome)
             })
             .buffer_unordered(AT_ONCE)
             .collect()
             .await;
-        for (user, connections, outcome) in outcomes {
-            self.done(user, connections, outcome);
+        for (user, value, digest, outcome) in outcomes {
+            self.done(user, &value, digest, outcome);
         }
         let written = &self.written;
         self.presence.tell_waiting(|user| written.contains_key(user));
     }
 
-    fn done(&mut self, user: User, connections: u32, outcome: Result<(), BusError>) {
+    fn done(&mut self, user: User, value: &UserOnNode, digest: u64, outcome: Result<(), BusError>) {
+        let now = Written {
+            digest: outcome.is_ok().then_some(digest),
+            since: value.since,
+            at: Instant::now(),
+        };
         match outcome {
-            Ok(()) if connections > 0 => {
-                let at = Instant::now();
-                self.written.insert(user, Written { connections, at });
+            Ok(()) if value.connections == 0 => {
+                self.written.remove(&user);
             }
             Ok(()) => {
-                self.written.remove(&user);
+                self.written.insert(user, now);
             }
             Err(error) => {
                 debug!(%error, "a presence could not be written yet");
                 // Whether it stands is unknown: make sure that it is written again.
-                self.written
-                    .entry(user.clone())
-                    .and_modify(|known| known.connections = u32::MAX);
+                self.written.insert(user.clone(), now);
                 self.postponed.insert(user);
             }
         }
     }
-
-    fn value(&self, user: &User) -> UserOnNode {
-        let conns = self.hub.local_connections(user);
-        let members: Vec<_> = conns.iter().filter_map(|conn| conn.member()).collect();
-        UserOnNode {
-            connections: u32::try_from(conns.len()).unwrap_or(u32::MAX),
-            since: members.iter().map(|m| m.since).min().unwrap_or_else(id::now_ms),
-            infos: Vec::new(),
-        }
-    }
 }
 
-async fn write_key(bus: &Bus, key: &str, value: &UserOnNode) -> Result<(), BusError> {
+fn digest(value: &UserOnNode) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.encode_to_vec().hash(&mut hasher);
+    hasher.finish()
+}
+
+async fn write_key(bus: &Bus, node: &str, incarnation: &str, user: &str, value: &UserOnNode) -> Result<(), BusError> {
+    let fact = Fact::User {
+        user: user.to_owned(),
+        node: node.to_owned(),
+        incarnation: incarnation.to_owned(),
+    };
+    let key = fact.key();
     if value.connections == 0 {
-        return bus.kv.delete(Bucket::Presence, key).await;
+        return bus.kv.delete(Bucket::Presence, &key).await;
     }
     let value = Bytes::from(value.encode_to_vec());
-    bus.kv.put(Bucket::Presence, key, value, None).await.map(drop)
-}
-
-impl NodeLease {
-    /// Puts the lease of a new incarnation; tries until it stands, for without it no presence counts.
-    async fn begin(presence: &Presence) -> Self {
-        let mut lease = Self {
-            incarnation: format!("{:016x}", rand::random::<u64>()),
-            started: id::now_ms(),
-            revision: 0,
-        };
-        loop {
-            let key = subject::key(&["n", &presence.node]);
-            let put = presence
-                .bus
-                .kv
-                .put(Bucket::Presence, &key, lease.value(), Some(limits::LEASE));
-            match put.await {
-                Ok(revision) => {
-                    lease.revision = revision;
-                    return lease;
-                }
-                Err(error) => debug!(%error, "the node's lease cannot be put yet"),
-            }
-            tokio::time::sleep(REWRITE).await;
-        }
-    }
-
-    async fn refresh(&mut self, presence: &Presence) -> Result<(), BusError> {
-        let key = subject::key(&["n", &presence.node]);
-        let (value, ttl) = (self.value(), Some(limits::LEASE));
-        let update = presence
-            .bus
-            .kv
-            .update(Bucket::Presence, &key, value, self.revision, ttl);
-        self.revision = match update.await {
-            // An earlier refresh may have been stored although it seemed to fail.
-            Err(BusError::Conflict) => self.standing(presence, &key).await?,
-            outcome => outcome?,
-        };
-        Ok(())
-    }
-
-    /// The revision of this incarnation's lease, if it is the one that stands.
-    async fn standing(&self, presence: &Presence, key: &str) -> Result<u64, BusError> {
-        let entry = presence.bus.kv.get_latest(Bucket::Presence, key).await?;
-        let own = entry.filter(|entry| entry.value == self.value());
-        own.map(|entry| entry.revision).ok_or(BusError::Conflict)
-    }
-
-    fn value(&self) -> Bytes {
-        let lease = Lease {
-            incarnation: self.incarnation.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started: self.started,
-        };
-        lease.encode_to_vec().into()
-    }
+    bus.kv.put(Bucket::Presence, &key, value, None).await.map(drop)
 }

@@ -1,0 +1,42 @@
+//! What this node's hub knows of a user's connections, in the form in which the cluster is told.
+
+use std::sync::Arc;
+
+use herald_proto::{
+    cluster::{ConnectionInfo, UserOnNode},
+    id,
+};
+
+use super::Source;
+use crate::{conn::Conn, hub::Hub};
+
+/// Of one who has very many connections the newest are told; all are counted.
+const TOLD: usize = 64;
+
+impl Source for Hub {
+    fn on_node(&self, user: &str) -> UserOnNode {
+        let conns = self.local_connections(user);
+        let mut infos: Vec<ConnectionInfo> = conns.iter().filter_map(info).collect();
+        let since = infos.iter().map(|info| info.since).min();
+        // The same order each time, so that what has not changed is not written again.
+        infos.sort_unstable_by(|a, b| (b.since, &b.id).cmp(&(a.since, &a.id)));
+        infos.truncate(TOLD);
+        UserOnNode {
+            connections: u32::try_from(conns.len()).unwrap_or(u32::MAX),
+            since: since.unwrap_or_else(id::now_ms),
+            infos,
+        }
+    }
+}
+
+/// None of one whose client is not known yet.
+pub(crate) fn info(conn: &Arc<Conn>) -> Option<ConnectionInfo> {
+    let member = conn.member()?;
+    Some(ConnectionInfo {
+        id: conn.id.to_string(),
+        device: member.device.map(String::from).unwrap_or_default(),
+        dialect: conn.dialect.name().to_owned(),
+        address: member.address.map(|address| address.to_string()).unwrap_or_default(),
+        since: member.since,
+    })
+}
