@@ -16,6 +16,8 @@ use crate::event::{
     Answer, BadFrame, Command, Connect, ConnectOptions, History, HistoryOf, HistoryQuery, Inbound, Message, Push, Send,
 };
 
+mod presence;
+
 // --- in ---
 
 #[derive(Deserialize)]
@@ -28,9 +30,9 @@ struct Frame<'a> {
     leave: Option<Object<GroupVerb>>,
     refresh: Option<Object<RefreshVerb>>,
     ping: Option<Object<Empty>>,
-    presence: Option<Object<Empty>>,
-    watch: Option<Object<Empty>>,
-    unwatch: Option<Object<Empty>>,
+    presence: Option<Object<presence::PresenceVerb>>,
+    watch: Option<Object<presence::UsersVerb>>,
+    unwatch: Option<Object<presence::UsersVerb>>,
     history: Option<Object<HistoryVerb>>,
     call: Option<Object<Empty>>,
 }
@@ -159,14 +161,10 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
     if let Some(Object(verb)) = frame.history {
         verbs.push(history(verb).map_or_else(|why| Command::Faulty(why.to_owned()), Command::History));
     }
-    for (verb, name) in [
-        (frame.presence, "presence"),
-        (frame.watch, "watch"),
-        (frame.unwatch, "unwatch"),
-        (frame.call, "call"),
-    ] {
-        verbs.extend(verb.map(|Object(Empty {})| Command::Unserved(name)));
-    }
+    verbs.extend(frame.presence.map(|Object(verb)| presence::query(verb)));
+    verbs.extend(frame.watch.map(|Object(verb)| presence::watch(verb)));
+    verbs.extend(frame.unwatch.map(|Object(verb)| presence::unwatch(verb)));
+    verbs.extend(frame.call.map(|Object(Empty {})| Command::Unserved("call")));
     if verbs.len() > 1 {
         return Err("two verbs in one frame".to_owned());
     }
@@ -346,6 +344,14 @@ pub(super) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
         Answer::Left { group } => frame(id, "left", &GroupOut { group, joined: None }, 64),
         Answer::Refreshed { expires } => frame(id, "refreshed", &RefreshedOut { expires: *expires }, 64),
         Answer::History(history) => history_out(id, history),
+        Answer::Presence(presence) => {
+            let out = presence::presence(presence);
+            frame(id, "presence", &out, out.expected())
+        }
+        Answer::Watching(users) => {
+            let out = presence::watching(users);
+            frame(id, "watching", &out, out.expected())
+        }
         Answer::Pong => frame(id, "pong", &serde_json::Map::new(), 32),
         Answer::Error(e) => {
             let out = ErrorOut {
@@ -365,6 +371,10 @@ pub(super) fn push(push: &Push) -> Bytes {
         Push::Group { group, joined } => {
             let joined = Some(*joined);
             frame(None, "group", &GroupOut { group, joined }, 64)
+        }
+        Push::Presence { user, online, since } => {
+            let (online, since) = (*online, *since);
+            frame(None, "presence", &presence::ChangeOut { user, online, since }, 224)
         }
         Push::Cursor(cursor) => frame(None, "cursor", cursor, 64),
         Push::Notice { code, message } => frame(None, "notice", &NoticeOut { code, message }, 128),
