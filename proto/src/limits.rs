@@ -14,6 +14,8 @@ pub const CONNECTS_PER_SECOND: u32 = 50;
 pub const CONNECTS_BURST: u32 = 200;
 pub const HTTP_BODY_BYTES: u64 = 1 << 20;
 pub const TARGETS_PER_CALL: usize = 1_000;
+/// Users that one `presence`, `watch` or `unwatch` may name.
+pub const USERS_PER_QUERY: usize = 1_000;
 
 /// Deepest nesting of arrays and objects in a JSON body. Parsers of many languages recurse: a deeper body would be an
 /// attack on its receivers.
@@ -48,8 +50,6 @@ pub const DEDUP_WINDOW: Duration = Duration::from_secs(150);
 /// The tokens of a kicked user are refused for so long; sessions end by then as well.
 pub const REVOCATIONS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Users of one question about presence, and of one answer about a group.
-pub const PRESENCE_USERS: usize = 1_000;
 /// Users that one connection may watch.
 pub const WATCHES: u32 = 1_000;
 pub const CONNECTIONS_PER_USER: u32 = 16;

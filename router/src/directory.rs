@@ -169,6 +169,7 @@ impl Directory {
             users,
             online: Some(count(online.len())),
             members: Some(count(members)),
+            restricted: false,
         }
     }
 

@@ -33,20 +33,23 @@ impl Router {
             return Err(Failure::forbidden(format!("not a member of {group}")));
         }
         if !self.policy.sees_members(viewer) {
-            return Err(Failure::forbidden("presence is not visible"));
+            return Ok(Presence::default());
         }
-        Ok(self.directory.read().group_presence(group, limits::PRESENCE_USERS))
+        Ok(self.directory.read().group_presence(group, limits::USERS_PER_QUERY))
     }
 
     async fn presence_of_users(&self, viewer: Option<&str>, users: &[String]) -> Result<Presence, Failure> {
-        if users.is_empty() || users.len() > limits::PRESENCE_USERS {
-            let most = limits::PRESENCE_USERS;
+        if users.is_empty() || users.len() > limits::USERS_PER_QUERY {
+            let most = limits::USERS_PER_QUERY;
             return Err(Failure::bad_request(format!("\"users\" must name 1 to {most} users")));
         }
         for user in users {
             id::check("user", user)?;
         }
-        let mut presence = Presence::default();
+        let mut presence = Presence {
+            restricted: viewer.is_some() && self.policy.visibility == Scope::Groups,
+            ..Presence::default()
+        };
         let mut hidden = Vec::new();
         {
             let directory = self.directory.read();
