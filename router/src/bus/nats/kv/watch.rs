@@ -115,7 +115,7 @@ impl Watcher {
         found: &Info,
         mut looks: mpsc::Receiver<Info>,
     ) -> Result<std::convert::Infallible, End> {
-        let mut standing = Standing::default();
+        let mut standing = Standing::new(found.state.last_sequence);
         let (mut told, mut last) = (0, 0);
         let mut current = consumer.waiting == 0;
         if current {
@@ -129,7 +129,7 @@ impl Watcher {
             if let Ok(info) = looks.try_recv() {
                 let other = info.created != found.created || info.state.last_sequence < last;
                 let state = info.state;
-                if other || caught_up && standing.lacks(state.messages, state.first_sequence) {
+                if other || caught_up && standing.emptied(state.messages, state.first_sequence, state.last_sequence) {
                     return Err(End::Lost("the bucket was emptied or made anew".to_owned()));
                 }
             }
