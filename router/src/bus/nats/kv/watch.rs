@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{
     super::{Shared, error::ApiError, streams},
     consumer::{Consumer, Delivery, stream_info},
-    is_marker,
+    filters, is_marker,
     standing::Standing,
 };
 use crate::bus::{Bucket, BusError, KvEvent, Watch};
@@ -25,16 +25,11 @@ const LAG: Duration = Duration::from_secs(streams::MARKER.as_secs() / 2);
 pub(super) fn begin(shared: &Shared, bucket: Bucket, prefix: &str) -> Watch {
     let (sender, receiver) = mpsc::channel(PENDING);
     let subject = streams::bucket_subject(&shared.names, bucket);
-    let filters = if prefix.is_empty() {
-        vec![format!("{subject}>")]
-    } else {
-        vec![format!("{subject}{prefix}"), format!("{subject}{prefix}.>")]
-    };
     let watcher = Watcher {
         stream: streams::bucket_stream(&shared.names, bucket),
         shared: shared.clone(),
+        filters: filters(&subject, prefix),
         subject,
-        filters,
         sender,
         told: false,
     };
