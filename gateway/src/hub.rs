@@ -23,7 +23,7 @@ mod anew;
 mod catchup;
 mod control;
 mod entrance;
-mod fanout;
+pub(crate) mod fanout;
 mod idle;
 mod members;
 pub mod membership;

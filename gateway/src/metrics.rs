@@ -2,13 +2,15 @@
 //!
 //! What the hot paths count is looked up once, here, and passed around as handles.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use herald_proto::{CloseCode, Target, id};
 use herald_router::bus::BusState;
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
+
+use parking_lot::Mutex;
 
 use crate::dialect::Dialect;
 
@@ -32,6 +34,10 @@ const RETRIES: &str = "herald_gateway_router_retries_total";
 const ROUTER_SECONDS: &str = "herald_gateway_router_seconds";
 const DELIVERY_SECONDS: &str = "herald_gateway_delivery_seconds";
 const REFUSED: &str = "herald_gateway_refused_upgrades_total";
+const PRESENCE_WRITES: &str = "herald_gateway_presence_writes_total";
+const PRESENCE_PUSHES: &str = "herald_gateway_presence_pushes_total";
+const WATCHES: &str = "herald_gateway_watches";
+const LEASE_AGE: &str = "herald_gateway_lease_age_seconds";
 const BUS_READY: &str = "herald_gateway_bus_ready";
 
 pub fn describe() {
@@ -72,6 +78,17 @@ pub fn describe() {
         DELIVERY_SECONDS,
         Unit::Seconds,
         "Time from a message's acceptance at the router until it is queued for all its receivers on this node"
+    );
+    describe_counter!(
+        PRESENCE_WRITES,
+        "Writes to the presence bucket, by kind (a user's key, or this node's lease)"
+    );
+    describe_counter!(PRESENCE_PUSHES, "Changes of presence told to connections that watch");
+    describe_gauge!(WATCHES, "Users that connections of this node watch, counted for each connection");
+    describe_gauge!(
+        LEASE_AGE,
+        Unit::Seconds,
+        "Time since this node's lease was last refreshed; beyond 10 s its users count as offline"
     );
     describe_counter!(REFUSED, "Upgrades refused, by reason");
     describe_gauge!(BUS_READY, "1 while the message bus can be used, else 0");
@@ -157,6 +174,47 @@ impl Metrics {
         };
         #[allow(clippy::cast_precision_loss)] // milliseconds of minutes at most
         histogram.record(id::now_ms().saturating_sub(time) as f64 / 1000.0);
+    }
+}
+
+/// Of presence: of this node's users, and of those that are watched here.
+pub struct PresenceCounters {
+    pub keys: Counter,
+    pub leases: Counter,
+    pub pushes: Counter,
+    watches: Gauge,
+    age: Gauge,
+    leased: Mutex<Option<Instant>>,
+}
+
+impl PresenceCounters {
+    /// The recorder must be installed before.
+    pub fn new() -> Self {
+        Self {
+            keys: counter!(PRESENCE_WRITES, "kind" => "key"),
+            leases: counter!(PRESENCE_WRITES, "kind" => "lease"),
+            pushes: counter!(PRESENCE_PUSHES),
+            watches: gauge!(WATCHES),
+            age: gauge!(LEASE_AGE),
+            leased: Mutex::new(None),
+        }
+    }
+
+    /// The lease has just been refreshed.
+    pub fn leased(&self) {
+        *self.leased.lock() = Some(Instant::now());
+        self.age();
+    }
+
+    pub fn age(&self) {
+        if let Some(at) = *self.leased.lock() {
+            self.age.set(at.elapsed().as_secs_f64());
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss)] // exact up to 2^53
+    pub fn watching(&self, count: usize) {
+        self.watches.set(count as f64);
     }
 }
 

@@ -12,7 +12,7 @@ pub mod memory;
 pub mod nats;
 mod pubsub;
 
-pub use kv::{Bucket, Entry, Kv, KvEvent, Watch};
+pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Watch};
 pub use log::{
     Appended, Bounds, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
 };

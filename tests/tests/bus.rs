@@ -12,6 +12,8 @@ mod outage;
 mod pages;
 #[path = "bus/pubsub.rs"]
 mod pubsub;
+#[path = "bus/select.rs"]
+mod select;
 #[path = "bus/watch.rs"]
 mod watch;
 #[path = "bus/world.rs"]
@@ -78,6 +80,16 @@ both_buses! {
         a_deleted_or_expired_key_can_be_created_again
         of_many_creators_one_wins
         a_refreshed_ttl_begins_anew
+    }
+    select {
+        a_selection_takes_whole_tokens
+        a_selection_lacks_what_was_deleted_or_ran_out
+        a_selection_of_nothing_tells_no_upto
+        thousands_of_prefixes_are_selected
+        a_prefix_may_have_thousands_of_keys
+        a_selection_is_complete_up_to_what_it_tells
+        a_purge_removes_what_matches_for_good
+        a_purge_of_some_keys_resets_no_watch
     }
     watch {
         an_empty_bucket_is_current_at_once

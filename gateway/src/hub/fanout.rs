@@ -42,7 +42,7 @@ pub(super) fn deliver(
 
 /// Puts one push into many outboxes. Never waits: a full outbox costs an ephemeral push, or a durable one's receiver
 /// the connection, which it resumes.
-pub(super) fn push_to(members: &[Arc<Conn>], push: &Push, durable: bool, metrics: &Metrics) {
+pub(crate) fn push_to(members: &[Arc<Conn>], push: &Push, durable: bool, metrics: &Metrics) {
     let mut encoded = Encoded::new(push);
     let mut queued = 0;
     for conn in members {

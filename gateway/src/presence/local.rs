@@ -35,8 +35,12 @@ pub(crate) fn info(conn: &Arc<Conn>) -> Option<ConnectionInfo> {
     Some(ConnectionInfo {
         id: conn.id.to_string(),
         device: member.device.map(String::from).unwrap_or_default(),
-        dialect: conn.dialect.name().to_owned(),
-        address: member.address.map(|address| address.to_string()).unwrap_or_default(),
+        dialect: conn.dialect.subprotocol().to_owned(),
+        address: conn
+            .socket
+            .peer_addr()
+            .map(|peer| peer.ip().to_string())
+            .unwrap_or_default(),
         since: member.since,
     })
 }

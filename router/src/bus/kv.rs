@@ -45,6 +45,16 @@ pub struct Entry {
     pub revision: u64,
 }
 
+/// What [`Kv::select`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Keys that stand, each once, in no order.
+    pub entries: Vec<(String, Entry)>,
+    /// Every change up to this revision is in `entries`, some later ones may be. 0: unknown, as where no key was found,
+    /// for then nothing tells. So whoever needs it adds a prefix under which something always stands.
+    pub upto: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KvEvent {
     Put {
@@ -103,6 +113,18 @@ pub trait Kv: Send + Sync {
 
     /// Leaves nothing behind for long. A key that does not stand is no error.
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<()>;
+
+    /// All keys that start with the tokens of any of `prefixes`, as in [`Kv::watch`]. From the nearest replicas: may lag
+    /// behind an ack. Meant for up to a thousand prefixes with few keys each; a single one with more than a thousand
+    /// costs the leader a list of its keys, and one with more than 100,000 may be `TooLarge`.
+    async fn select(&self, bucket: Bucket, prefixes: &[String]) -> Result<Selection>;
+
+    /// Removes every key that matches `pattern` (`*`: one token, `>` at the end: one or more) for good, at one stroke and
+    /// without a trace. How many messages went: over NATS the traces of deleted keys among them, so more than keys.
+    ///
+    /// Watches hear nothing of it, not even of a deletion before it that had not come to them yet. Only where nothing is
+    /// left of what stood some seconds before may a watch take the bucket for emptied, and begin again.
+    async fn purge(&self, bucket: Bucket, pattern: &str) -> Result<u64>;
 
     /// All keys that start with the tokens of `prefix` (`""`: all), then every change.
     async fn watch(&self, bucket: Bucket, prefix: &str) -> Result<Watch>;

@@ -17,6 +17,7 @@ use provision::Supervisor;
 use pubsub::NatsPubSub;
 
 mod ack;
+mod direct;
 mod error;
 mod kv;
 mod link;

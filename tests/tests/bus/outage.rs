@@ -82,6 +82,8 @@ async fn while_nats_is_away_commands_fail_at_once_and_afterwards_all_goes_on() {
     unavailable(bus.kv.get_latest(Bucket::Groups, "before").await.err());
     unavailable(bus.kv.put(Bucket::Groups, "lost", text(""), None).await.err());
     unavailable(bus.kv.delete(Bucket::Groups, "lost").await.err());
+    unavailable(bus.kv.select(Bucket::Groups, &["before".to_owned()]).await.err());
+    unavailable(bus.kv.purge(Bucket::Groups, "before").await.err());
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 
     server.start_again().await;

@@ -4,6 +4,7 @@
 //! a slow watcher costs nothing; it sees only the last of several values of one key, as on NATS with a history of 1.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -17,8 +18,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle, task::TaskTracker};
 
-use super::MAX_PAYLOAD;
-use crate::bus::{Bucket, BusError, Entry, Kv, Result, Watch};
+use super::{MAX_PAYLOAD, pubsub};
+use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Watch};
 use table::{Expect, Table};
 
 mod table;
@@ -177,6 +178,21 @@ impl Kv for MemoryKv {
         state.table().delete(key);
         state.told();
         Ok(())
+    }
+
+    async fn select(&self, bucket: Bucket, prefixes: &[String]) -> Result<Selection> {
+        let table = self.shared.state(bucket).table();
+        // One prefix may lie within another.
+        let found: BTreeMap<&str, Entry> = prefixes.iter().flat_map(|prefix| table.select(prefix)).collect();
+        Ok(Selection {
+            upto: if found.is_empty() { 0 } else { table.revision() },
+            entries: found.into_iter().map(|(key, entry)| (key.to_owned(), entry)).collect(),
+        })
+    }
+
+    async fn purge(&self, bucket: Bucket, pattern: &str) -> Result<u64> {
+        let mut table = self.shared.state(bucket).table();
+        Ok(table.purge_if(|key| pubsub::matches(pattern, key)))
     }
 
     async fn watch(&self, bucket: Bucket, prefix: &str) -> Result<Watch> {

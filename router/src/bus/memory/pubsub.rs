@@ -128,7 +128,7 @@ impl Registry {
 }
 
 /// NATS' rule: `*` is one token, a last `>` is one or more.
-fn matches(pattern: &str, subject: &str) -> bool {
+pub(super) fn matches(pattern: &str, subject: &str) -> bool {
     let (mut pattern, mut subject) = (pattern.split('.'), subject.split('.'));
     loop {
         match (pattern.next(), subject.next()) {

@@ -13,9 +13,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{READ, Shared, ack::Repeat, error::ApiError, streams};
-use crate::bus::{Bucket, BusError, Entry, Kv, Result, Watch};
+use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Watch};
 
 mod consumer;
+mod select;
 mod standing;
 mod watch;
 
@@ -34,6 +35,14 @@ pub(super) struct NatsKv {
 /// Whether a message tells that its key is gone: deleted by us, or run out.
 fn is_marker(headers: &HeaderMap) -> bool {
     headers.get(OPERATION).is_some() || headers.get(MARKER_REASON).is_some()
+}
+
+/// The subjects of a prefix' keys under a bucket's subject: of the key that is the prefix, and of those beneath it.
+fn filters(bucket: &str, prefix: &str) -> Vec<String> {
+    if prefix.is_empty() {
+        return vec![format!("{bucket}>")];
+    }
+    vec![format!("{bucket}{prefix}"), format!("{bucket}{prefix}.>")]
 }
 
 /// NATS takes whole seconds, at least one.
@@ -195,6 +204,21 @@ impl Kv for NatsKv {
             .store(subject, Some(headers), Bytes::new(), Repeat::Once)
             .await?;
         Ok(())
+    }
+
+    async fn select(&self, bucket: Bucket, prefixes: &[String]) -> Result<Selection> {
+        self.select_near(bucket, prefixes).await
+    }
+
+    async fn purge(&self, bucket: Bucket, pattern: &str) -> Result<u64> {
+        #[derive(Deserialize)]
+        struct Gone {
+            purged: u64,
+        }
+        let subject = format!("STREAM.PURGE.{}", self.stream(bucket));
+        let question = json!({ "filter": self.subject(bucket, pattern) });
+        let gone: Gone = self.shared.link.api(&subject, &question, READ).await?;
+        Ok(gone.purged)
     }
 
     async fn watch(&self, bucket: Bucket, prefix: &str) -> Result<Watch> {

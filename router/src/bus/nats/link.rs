@@ -21,7 +21,7 @@ const PING: Duration = Duration::from_secs(2);
 const CONNECT: Duration = Duration::from_secs(3);
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
 /// Messages that may wait in one subscription; beyond that they are dropped. Must exceed every batch that is asked for
-/// (`read::BATCH`, `newer::CHUNK`, `consumer::BATCH`), for these come without flow control.
+/// (`read::BATCH`, `newer::CHUNK`, `consumer::BATCH`, `select::BATCH`), for these come without flow control.
 const SUBSCRIPTION: usize = 1_024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

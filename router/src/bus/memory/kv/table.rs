@@ -1,7 +1,8 @@
 //! One bucket: its keys, the order of their revisions, its deletions of late, and its TTLs by when they end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -15,7 +16,8 @@ const DELETIONS: usize = 16_384;
 
 #[derive(Default)]
 pub(super) struct Table {
-    keys: HashMap<Arc<str>, Item>,
+    /// In order, so that the keys of a prefix stand together.
+    keys: BTreeMap<Arc<str>, Item>,
     by_revision: BTreeMap<u64, Arc<str>>,
     deletions: VecDeque<(u64, Arc<str>)>,
     /// Deletions up to this revision are no longer known one by one.
@@ -28,6 +30,16 @@ struct Item {
     value: Bytes,
     revision: u64,
     ends: Option<Instant>,
+}
+
+impl Item {
+    /// None: it has run out. The timer may be late; a reader must not see it.
+    fn entry(&self, now: Instant) -> Option<Entry> {
+        self.ends.is_none_or(|ends| ends > now).then(|| Entry {
+            value: self.value.clone(),
+            revision: self.revision,
+        })
+    }
 }
 
 /// What must stand for a write to pass.
@@ -50,13 +62,22 @@ pub(super) enum Changes {
 
 impl Table {
     pub(super) fn get(&self, key: &str) -> Option<Entry> {
+        self.keys.get(key)?.entry(Instant::now())
+    }
+
+    /// The keys that begin with all tokens of `prefix`.
+    pub(super) fn select<'a>(&'a self, prefix: &str) -> impl Iterator<Item = (&'a str, Entry)> {
         let now = Instant::now();
-        let item = self.keys.get(key)?;
-        // The timer may be late; a reader must not see it.
-        item.ends.is_none_or(|ends| ends > now).then(|| Entry {
-            value: item.value.clone(),
-            revision: item.revision,
-        })
+        // The key that is the prefix itself stands apart from those beneath it.
+        let (itself, beneath) = match prefix {
+            "" => (None, String::new()),
+            _ => (self.keys.get_key_value(prefix), format!("{prefix}.")),
+        };
+        let from = (Bound::Included(beneath.as_str()), Bound::Unbounded);
+        let rest = self.keys.range::<str, _>(from);
+        let rest = rest.take_while(move |(key, _)| key.starts_with(&beneath));
+        let found = itself.into_iter().chain(rest);
+        found.filter_map(move |(key, item)| Some((&**key, item.entry(now)?)))
     }
 
     pub(super) fn put(&mut self, key: &str, value: Bytes, expect: Expect, ends: Option<Instant>) -> Result<u64> {
@@ -101,6 +122,15 @@ impl Table {
             self.ends.remove(&(ends, key.clone()));
         }
         Some(key)
+    }
+
+    /// Drops the keys that `matches`, without a word to watchers. How many.
+    pub(super) fn purge_if(&mut self, matches: impl Fn(&str) -> bool) -> u64 {
+        let keys: Vec<Arc<str>> = self.keys.keys().filter(|key| matches(key)).cloned().collect();
+        for key in &keys {
+            self.take(key);
+        }
+        keys.len() as u64
     }
 
     /// Revisions go on; that all was dropped watchers learn because nothing up to here can be told.

@@ -9,7 +9,7 @@ use tokio::{sync::mpsc, time::sleep};
 use super::{
     super::{Shared, error::ApiError, streams},
     consumer::{Consumer, Delivery, stream_info},
-    is_marker,
+    filters, is_marker,
     standing::Standing,
 };
 use crate::bus::{Bucket, BusError, KvEvent, Watch};
@@ -25,16 +25,11 @@ const LAG: Duration = Duration::from_secs(streams::MARKER.as_secs() / 2);
 pub(super) fn begin(shared: &Shared, bucket: Bucket, prefix: &str) -> Watch {
     let (sender, receiver) = mpsc::channel(PENDING);
     let subject = streams::bucket_subject(&shared.names, bucket);
-    let filters = if prefix.is_empty() {
-        vec![format!("{subject}>")]
-    } else {
-        vec![format!("{subject}{prefix}"), format!("{subject}{prefix}.>")]
-    };
     let watcher = Watcher {
         stream: streams::bucket_stream(&shared.names, bucket),
         shared: shared.clone(),
+        filters: filters(&subject, prefix),
         subject,
-        filters,
         sender,
         told: false,
     };
@@ -115,7 +110,7 @@ impl Watcher {
         found: &Info,
         mut looks: mpsc::Receiver<Info>,
     ) -> Result<std::convert::Infallible, End> {
-        let mut standing = Standing::default();
+        let mut standing = Standing::new(found.state.last_sequence);
         let (mut told, mut last) = (0, 0);
         let mut current = consumer.waiting == 0;
         if current {
@@ -129,7 +124,7 @@ impl Watcher {
             if let Ok(info) = looks.try_recv() {
                 let other = info.created != found.created || info.state.last_sequence < last;
                 let state = info.state;
-                if other || caught_up && standing.lacks(state.messages, state.first_sequence) {
+                if other || caught_up && standing.emptied(state.messages, state.first_sequence, state.last_sequence) {
                     return Err(End::Lost("the bucket was emptied or made anew".to_owned()));
                 }
             }

@@ -6,9 +6,11 @@ use herald_proto::Target;
 use serde_json::json;
 
 use super::{
-    super::READ,
+    super::{
+        READ,
+        direct::{Answer, BATCH_BYTES, answer, header_number},
+    },
     NatsLog,
-    read::{Answer, BATCH_BYTES, answer, header_number},
 };
 use crate::bus::{BusError, Newer, Result};
 
