@@ -21,6 +21,7 @@ use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, origin};
 
 mod kick;
 mod messages;
+mod presence;
 mod route;
 
 pub use route::CALLS;
@@ -52,6 +53,11 @@ impl Api {
                 let results = messages::post(&self.gateway, &key.name, &body).await?;
                 Ok(answer(StatusCode::OK, &results))
             }
+            Resource::Presence => {
+                let body = self.body(request).await?;
+                Ok(answer(StatusCode::OK, &presence::post(&self.gateway, &body).await?))
+            }
+            Resource::User(user) => Ok(answer(StatusCode::OK, &presence::get(&self.gateway, user).await?)),
             Resource::Connections(user) => {
                 let query = request.uri().query().unwrap_or_default();
                 kick::delete(&self.gateway, user, query, &key.name).await?;

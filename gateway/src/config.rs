@@ -127,7 +127,9 @@ pub struct PresenceSettings {
 
 impl Default for PresenceSettings {
     fn default() -> Self {
-        Self { grace: limits::GRACE }
+        Self {
+            grace: herald_proto::limits::GRACE,
+        }
     }
 }
 

@@ -36,8 +36,9 @@ pub enum Verdict {
 impl Rules {
     /// What becomes of `new`, with `others` there already.
     pub fn on_connect(&self, new: &ConnectionInfo, others: &[ConnectionInfo]) -> Verdict {
-        let (mut replaced, mut stay): (Vec<_>, Vec<_>) =
-            others.iter().partition(|other| self.one_per_device && is_same_device(new, other));
+        let (mut replaced, mut stay): (Vec<_>, Vec<_>) = others
+            .iter()
+            .partition(|other| self.one_per_device && is_same_device(new, other));
         match self.beyond {
             Beyond::Reject => {
                 // Of several that come at the same moment each sees the others: only the first fit.
@@ -141,7 +142,12 @@ mod tests {
         let others = [conn("a", "phone", 99), conn("b", "desk", 2), conn("c", "", 3)];
         assert_eq!(rules.on_connect(&conn("d", "phone", 50), &others), replaces(&["a"]));
         assert_eq!(rules.on_connect(&conn("d", "", 50), &others), replaces(&[]));
-        let all = [conn("a", "phone", 1), conn("b", "phone", 2), conn("c", "", 3), conn("d", "", 3)];
+        let all = [
+            conn("a", "phone", 1),
+            conn("b", "phone", 2),
+            conn("c", "", 3),
+            conn("d", "", 3),
+        ];
         assert_eq!(rules.at_rest(&all), [("a".to_owned(), CloseCode::Replaced)]);
     }
 }

@@ -9,7 +9,6 @@ use herald_router::bus::BusState;
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-
 use parking_lot::Mutex;
 
 use crate::dialect::Dialect;
@@ -84,7 +83,10 @@ pub fn describe() {
         "Writes to the presence bucket, by kind (a user's key, or this node's lease)"
     );
     describe_counter!(PRESENCE_PUSHES, "Changes of presence told to connections that watch");
-    describe_gauge!(WATCHES, "Users that connections of this node watch, counted for each connection");
+    describe_gauge!(
+        WATCHES,
+        "Users that connections of this node watch, counted for each connection"
+    );
     describe_gauge!(
         LEASE_AGE,
         Unit::Seconds,
@@ -185,6 +187,12 @@ pub struct PresenceCounters {
     watches: Gauge,
     age: Gauge,
     leased: Mutex<Option<Instant>>,
+}
+
+impl Default for PresenceCounters {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl PresenceCounters {

@@ -29,6 +29,8 @@ mod lease;
 mod local;
 mod writer;
 
+pub(crate) use local::info;
+
 use writer::Writer;
 
 /// A user's number of connections is written again at most this often; so is what could not be written.

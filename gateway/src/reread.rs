@@ -4,13 +4,14 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use herald_proto::cluster::{ConnectCommand, GroupMembership};
+use herald_proto::cluster::{ConnectCommand, ConnectionInfo, GroupMembership, UserConnection};
 use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
     gateway::Gateway,
     hub::membership::{Change, Membership},
+    presence,
 };
 
 const EVERY: Duration = Duration::from_secs(30);
@@ -43,7 +44,10 @@ async fn read_all(gateway: &Arc<Gateway>, suspects: &Suspects) -> Suspects {
             user: user.to_string(),
             groups: Vec::new(),
             dedup: String::new(),
-            node: String::new(),
+            node: match gateway.crowd.look_again() {
+                true => gateway.node.clone(),
+                false => String::new(),
+            },
         };
         (user, gateway.routers.connect(command).await)
     });
@@ -51,12 +55,34 @@ async fn read_all(gateway: &Arc<Gateway>, suspects: &Suspects) -> Suspects {
     let mut now = Suspects::new();
     while let Some((user, answer)) = answers.next().await {
         match answer {
-            Ok(told) => reconcile(gateway, &user, &told.groups, suspects, &mut now).await,
+            Ok(told) => {
+                reconcile(gateway, &user, &told.groups, suspects, &mut now).await;
+                thin_out(gateway, &user, &told.connections);
+            }
             // The next reading comes.
             Err(failure) => debug!(%failure, "memberships could not be read again"),
         }
     }
     now
+}
+
+/// Connections that came at the same moment on two nodes may have missed each other: here the surplus goes.
+fn thin_out(gateway: &Gateway, user: &str, elsewhere: &[UserConnection]) {
+    if !gateway.crowd.look_again() {
+        return;
+    }
+    let here = gateway.hub.local_connections(user);
+    let infos = here
+        .iter()
+        .filter(|conn| conn.outbox.is_open())
+        .filter_map(presence::info);
+    let elsewhere = elsewhere.iter().filter_map(|other| other.info.clone());
+    let all: Vec<ConnectionInfo> = infos.chain(elsewhere).collect();
+    for (id, code) in gateway.crowd.at_rest(&all) {
+        if let Some(conn) = here.iter().find(|conn| *conn.id == *id) {
+            conn.close(code);
+        }
+    }
 }
 
 async fn reconcile(

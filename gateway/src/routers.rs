@@ -6,8 +6,8 @@ use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
     cluster::{
-        ConnectBatch, ConnectCommand, Done, Groups, History, HistoryCommand, KickCommand, MemberCommand, Reply,
-        SendCommand, Sent, reply,
+        ConnectBatch, ConnectCommand, Done, Groups, History, HistoryCommand, KickCommand, MemberCommand, Presence,
+        PresenceCommand, ReplaceCommand, Reply, SendCommand, Sent, User, UserCommand, reply,
     },
     limits,
     subject::Names,
@@ -78,6 +78,27 @@ impl Routers {
     pub async fn history(&self, command: &HistoryCommand) -> Result<History, Failure> {
         match self.ask("history", command).await? {
             reply::Reply::History(history) => Ok(history),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn presence(&self, command: &PresenceCommand) -> Result<Presence, Failure> {
+        match self.ask("presence", command).await? {
+            reply::Reply::Presence(presence) => Ok(presence),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn user(&self, command: &UserCommand) -> Result<User, Failure> {
+        match self.ask("user", command).await? {
+            reply::Reply::User(user) => Ok(user),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn replace(&self, command: &ReplaceCommand) -> Result<(), Failure> {
+        match self.ask("replace", command).await? {
+            reply::Reply::Done(_) => Ok(()),
             other => Err(unexpected(&other)),
         }
     }

@@ -99,7 +99,8 @@ impl Watching {
     ) -> Result<(), Failure> {
         self.wanted.notify_one();
         let watched = timeout(PATIENCE, self.add(viewer, users, answer)).await;
-        let outcome = watched.unwrap_or_else(|_| Err(Failure::new(ErrorCode::Unavailable, "presence is not known yet")));
+        let outcome =
+            watched.unwrap_or_else(|_| Err(Failure::new(ErrorCode::Unavailable, "presence is not known yet")));
         if outcome.is_err() {
             self.board.lock().tidy(users);
         }
@@ -134,11 +135,8 @@ impl Watching {
             match unread {
                 None => {}
                 Some(unread) if unread.users.is_empty() => return Ok(()),
-                Some(unread) => {
-                    if self.select(&unread).await? {
-                        return Ok(());
-                    }
-                }
+                Some(unread) if self.select(&unread).await? => return Ok(()),
+                Some(_) => {}
             }
             sleep(LAG).await;
         }

@@ -4,12 +4,14 @@ use hyper::Method;
 use percent_encoding::percent_decode_str;
 
 /// The calls, by the names that an API key can be limited to.
-pub const CALLS: &[&str] = &["messages", "kick"];
+pub const CALLS: &[&str] = &["messages", "presence", "user", "kick"];
 
 /// What a path names. Ids stand in paths percent-encoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resource {
     Messages,
+    Presence,
+    User(String),
     /// The connections of a user.
     Connections(String),
 }
@@ -19,6 +21,8 @@ impl Resource {
         let mut segments = path.strip_prefix("/api/v1/")?.split('/');
         let resource = match (segments.next()?, segments.next(), segments.next()) {
             ("messages", None, None) => Self::Messages,
+            ("presence", None, None) => Self::Presence,
+            ("users", Some(user), None) => Self::User(id(user)?),
             ("users", Some(user), Some("connections")) => Self::Connections(id(user)?),
             _ => return None,
         };
@@ -29,6 +33,8 @@ impl Resource {
     pub fn call(&self, method: &Method) -> Option<&'static str> {
         match (self, method) {
             (Self::Messages, &Method::POST) => Some("messages"),
+            (Self::Presence, &Method::POST) => Some("presence"),
+            (Self::User(_), &Method::GET) => Some("user"),
             (Self::Connections(_), &Method::DELETE) => Some("kick"),
             _ => None,
         }
@@ -37,7 +43,8 @@ impl Resource {
     /// The methods that fit.
     pub fn allow(&self) -> &'static str {
         match self {
-            Self::Messages => "POST",
+            Self::Messages | Self::Presence => "POST",
+            Self::User(_) => "GET",
             Self::Connections(_) => "DELETE",
         }
     }
@@ -72,7 +79,12 @@ mod tests {
 
     #[test]
     fn every_call_has_its_name() {
-        for resource in [Resource::Messages, Resource::Connections(String::new())] {
+        for resource in [
+            Resource::Messages,
+            Resource::Presence,
+            Resource::User(String::new()),
+            Resource::Connections(String::new()),
+        ] {
             for method in resource.allow().split(", ") {
                 let method = Method::from_bytes(method.as_bytes()).unwrap();
                 assert!(CALLS.contains(&resource.call(&method).unwrap()));

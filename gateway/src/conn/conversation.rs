@@ -11,7 +11,7 @@ use crate::{
     auth::Identity,
     dialect::ws,
     event::{Answer, ConnectOptions, Ending},
-    gateway::{Gateway, close_code},
+    gateway::Gateway,
     metrics,
     session::{Action, Beside, Ordered, Session},
 };
@@ -97,10 +97,9 @@ impl Conversation {
                 self.welcomed = true;
                 self.session.connected(identity);
             }
-            Err(failure) => {
-                let code = close_code(&failure);
-                self.answer(id, &failure.into());
-                self.conn.close(code);
+            Err(refused) => {
+                self.answer(id, &refused.failure.into());
+                self.conn.close(refused.code);
             }
         }
     }

@@ -9,6 +9,8 @@ use herald_proto::{
 use herald_router::failure::Failure;
 use tokio::{sync::Semaphore, time::timeout};
 
+mod presence;
+
 use super::{Conn, conversation::answer_on};
 use crate::{
     event::{Answer, History, HistoryQuery, Message},
@@ -33,11 +35,9 @@ impl Query {
         metrics::command(command.verb());
         match command {
             Beside::History(query) => self.history(id, query).await,
-            // NOT SERVED YET: what answers presence and watches takes the place of this arm.
-            Beside::Presence(_) | Beside::Watch { .. } | Beside::Unwatch { .. } => {
-                let message = format!("this version does not serve {} yet", command.verb());
-                answer_on(&self.conn, id, &Failure::new(ErrorCode::Unsupported, message).into());
-            }
+            Beside::Presence(query) => self.presence(id, query).await,
+            Beside::Watch { users } => self.watch(id, users).await,
+            Beside::Unwatch { users } => self.unwatch(id, &users),
         }
     }
 

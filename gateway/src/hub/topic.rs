@@ -7,9 +7,7 @@ use herald_router::bus::{Bus, BusError, LiveSubscription, LogEntry};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::{
-    Hub, members::Members, membership::Membership, replaced::Replaced, sequencer::Sequencer, tail::Tail,
-};
+use super::{Hub, members::Members, membership::Membership, replaced::Replaced, sequencer::Sequencer, tail::Tail};
 use crate::conn::Conn;
 
 pub(super) struct Topic {

@@ -28,7 +28,9 @@ impl NodeLease {
     }
 
     pub async fn put(&mut self, bus: &Bus) -> Result<(), BusError> {
-        let put = bus.kv.put(Bucket::Presence, &self.key, self.value(), Some(limits::LEASE));
+        let put = bus
+            .kv
+            .put(Bucket::Presence, &self.key, self.value(), Some(limits::LEASE));
         self.revision = put.await?;
         Ok(())
     }

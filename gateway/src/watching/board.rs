@@ -125,7 +125,9 @@ impl<W: Watcher> Board<W> {
         }
         let watched = &self.watched;
         presence::apply(&mut self.table, event, now, |user, revision| {
-            watched.get(user).is_some_and(|w| w.read.is_some_and(|read| revision > read))
+            watched
+                .get(user)
+                .is_some_and(|w| w.read.is_some_and(|read| revision > read))
         });
         self.follow(now, tell);
         if self.grace.is_zero() {
@@ -151,7 +153,12 @@ impl<W: Watcher> Board<W> {
     }
 
     fn tell_of_leaving(&mut self, now: Instant, tell: Tell<'_, W>) {
-        let Self { leaving, watched, grace, .. } = self;
+        let Self {
+            leaving,
+            watched,
+            grace,
+            ..
+        } = self;
         leaving.retain(|user, since| {
             let gone = now.duration_since(*since);
             if gone < *grace {
@@ -250,20 +257,30 @@ impl<W: Watcher> Board<W> {
         if !watcher.is_open() {
             return Added::Gone;
         }
-        let is_read = |user: &String| self.watched.get(user.as_str()).is_some_and(|entry| entry.read.is_some());
+        let is_read = |user: &String| {
+            self.watched
+                .get(user.as_str())
+                .is_some_and(|entry| entry.read.is_some())
+        };
         if !users.iter().all(is_read) {
             return Added::Unread;
         }
         let known = self.watchers.get(&watcher.key());
-        let new = users.iter().filter(|user| known.is_none_or(|known| !known.contains(user.as_str())));
+        let new = users
+            .iter()
+            .filter(|user| known.is_none_or(|known| !known.contains(user.as_str())));
         if known.map_or(0, HashSet::len) + new.count() > limit {
             return Added::TooMany;
         }
         let mut states = Vec::with_capacity(users.len());
         for user in users {
-            let Some((id, _)) = self.watched.get_key_value(user.as_str()) else { continue };
+            let Some((id, _)) = self.watched.get_key_value(user.as_str()) else {
+                continue;
+            };
             let id = id.clone();
-            let Some(entry) = self.watched.get_mut(user.as_str()) else { continue };
+            let Some(entry) = self.watched.get_mut(user.as_str()) else {
+                continue;
+            };
             if self.watchers.entry(watcher.key()).or_default().insert(id) {
                 entry.watchers.push(watcher.clone());
             }
@@ -279,7 +296,9 @@ impl<W: Watcher> Board<W> {
     pub fn remove(&mut self, watcher: &W, users: &[String]) {
         let key = watcher.key();
         for user in users {
-            let Some(known) = self.watchers.get_mut(&key) else { break };
+            let Some(known) = self.watchers.get_mut(&key) else {
+                break;
+            };
             if let Some(user) = known.take(user.as_str()) {
                 self.take_from(&user, key);
             }

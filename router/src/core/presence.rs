@@ -64,7 +64,9 @@ impl Router {
         if let (Some(viewer), Scope::Groups) = (viewer, self.policy.visibility) {
             let late = self.visible_latest(viewer, &hidden).await?;
             let directory = self.directory.read();
-            presence.users.extend(late.iter().map(|user| directory.presence().of(user)));
+            presence
+                .users
+                .extend(late.iter().map(|user| directory.presence().of(user)));
         }
         Ok(presence)
     }

@@ -89,14 +89,7 @@ pub fn apply(table: &mut Table, event: &KvEvent, now: Instant, wanted: impl Fn(&
     }
 }
 
-fn put(
-    table: &mut Table,
-    fact: Fact,
-    value: &[u8],
-    revision: u64,
-    now: Instant,
-    wanted: impl Fn(&str, u64) -> bool,
-) {
+fn put(table: &mut Table, fact: Fact, value: &[u8], revision: u64, now: Instant, wanted: impl Fn(&str, u64) -> bool) {
     let outcome = match fact {
         Fact::User {
             user,

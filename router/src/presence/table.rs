@@ -201,7 +201,11 @@ impl Table {
     pub fn current(&mut self, now: Instant) {
         let again = std::mem::replace(&mut self.begun, true);
         self.heard = Some(now);
-        let wait = if again { limits::LEASE } else { std::time::Duration::ZERO };
+        let wait = if again {
+            limits::LEASE
+        } else {
+            std::time::Duration::ZERO
+        };
         self.disturbed = again.then(|| now + limits::LEASE);
         self.settle = Some(now + wait);
         self.tick(now);
@@ -227,7 +231,10 @@ impl Table {
     /// The incarnations that have been without a lease for long.
     pub fn lapsed(&self, now: Instant) -> Vec<Lapsed> {
         let lapsed = self.nodes.iter().flat_map(|(id, node)| {
-            let long = node.lapsed.iter().filter(move |(_, since)| now.duration_since(**since) >= LAPSE);
+            let long = node
+                .lapsed
+                .iter()
+                .filter(move |(_, since)| now.duration_since(**since) >= LAPSE);
             long.map(move |(incarnation, _)| Lapsed {
                 node: id.to_string(),
                 incarnation: incarnation.to_string(),
@@ -313,9 +320,11 @@ impl Table {
 
     fn counting<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Key> {
         let nodes = &self.nodes;
-        user.keys
-            .iter()
-            .filter(|key| nodes.get(&key.node).is_some_and(|node| node.lease.counts(&key.incarnation)))
+        user.keys.iter().filter(|key| {
+            nodes
+                .get(&key.node)
+                .is_some_and(|node| node.lease.counts(&key.incarnation))
+        })
     }
 
     fn was_silent(&self, now: Instant) -> bool {
@@ -347,14 +356,21 @@ impl Table {
         for user in users {
             self.drop_keys(&user, |key| !key.told);
         }
-        let nodes = self.nodes.iter().filter(|(_, node)| !node.told && node.lease != Lease::None);
+        let nodes = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| !node.told && node.lease != Lease::None);
         for node in nodes.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.set_lease(&node, Lease::None, now);
         }
     }
 
     fn drop_keys(&mut self, user: &str, gone: impl Fn(&Key) -> bool) {
-        let Some((id, entry)) = self.users.get_key_value(user).map(|(id, _)| id.clone()).zip(self.users.get_mut(user))
+        let Some((id, entry)) = self
+            .users
+            .get_key_value(user)
+            .map(|(id, _)| id.clone())
+            .zip(self.users.get_mut(user))
         else {
             return;
         };

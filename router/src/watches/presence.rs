@@ -58,12 +58,7 @@ pub(super) async fn upkeep(router: Router, node: String) {
 }
 
 /// Tells the time. Returns who is to be written down as last seen by this router, and when.
-fn pass_time(
-    router: &Router,
-    node: &str,
-    now: Instant,
-    gone: &mut HashMap<Arc<str>, Instant>,
-) -> Vec<(Arc<str>, u64)> {
+fn pass_time(router: &Router, node: &str, now: Instant, gone: &mut HashMap<Arc<str>, Instant>) -> Vec<(Arc<str>, u64)> {
     let mut directory = router.directory.write();
     directory.presence_mut(|table| table.tick(now));
     for user in directory.take_gone() {
@@ -123,7 +118,10 @@ async fn clean(router: &Router, now: Instant) {
 async fn purge(router: &Router, lapsed: &Lapsed) -> Result<u64, BusError> {
     let kv = &router.bus.kv;
     // What this router knows may be old: an incarnation that lives must not lose its keys.
-    let key = Fact::Lease { node: lapsed.node.clone() }.key();
+    let key = Fact::Lease {
+        node: lapsed.node.clone(),
+    }
+    .key();
     let lease = kv.get_latest(Bucket::Presence, &key).await?;
     let lease = lease.and_then(|entry| Lease::decode(entry.value).ok());
     if lease.is_some_and(|lease| lease.incarnation == lapsed.incarnation) {

@@ -143,7 +143,10 @@ fn what_a_bucket_made_anew_does_not_tell_again_is_gone_after_a_leases_time() {
     w.changes();
     w.table.reset();
     w.table.current(w.now);
-    assert!(w.online("bob") && w.online("eve"), "their nodes have the time to come back");
+    assert!(
+        w.online("bob") && w.online("eve"),
+        "their nodes have the time to come back"
+    );
     w.passes(3);
     w.put("bob", "n1", "i2");
     w.lease("n1", "i2");
@@ -186,7 +189,11 @@ fn keys_without_a_lease_are_due_for_cleanup_unless_their_lease_comes() {
     w.end("n1");
     w.passes(60);
     w.table.forget("n1", "i2");
-    assert!(w.table.users.is_empty() && w.table.nodes.is_empty(), "nothing stays: {:?}", w.table);
+    assert!(
+        w.table.users.is_empty() && w.table.nodes.is_empty(),
+        "nothing stays: {:?}",
+        w.table
+    );
 }
 
 #[test]

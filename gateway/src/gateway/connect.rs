@@ -1,0 +1,248 @@
+//! How a client whose token has been verified becomes connected.
+
+use std::{sync::Arc, time::Duration};
+
+use herald_proto::{
+    CloseCode, ErrorCode, Target,
+    cluster::{ConnectCommand, ConnectionInfo, Replace, ReplaceCommand, UserConnection},
+    dedup, id,
+    subject::escape,
+};
+use herald_router::{bus::BusError, failure::Failure};
+use tracing::debug;
+
+use super::Gateway;
+use crate::{
+    auth::{AuthError, Identity},
+    conn::{Conn, Member},
+    crowd::Verdict,
+    event::{Answer, ConnectOptions, Connected},
+    hub::{Entered, Start},
+    presence,
+};
+
+/// A connect waits at most this long until routers can know that the user is online. It is not refused for this.
+const ANNOUNCE: Duration = Duration::from_secs(1);
+
+/// How long a connect waits for a cluster that cannot be reached.
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Why a connect failed, and with which code the connection ends for it.
+#[derive(Debug)]
+pub struct Refused {
+    pub failure: Failure,
+    pub code: CloseCode,
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        let code = match failure.code {
+            ErrorCode::BadRequest => CloseCode::NotTheProtocol,
+            ErrorCode::Unauthorized | ErrorCode::Forbidden => CloseCode::Unauthorized,
+            _ => CloseCode::Unavailable,
+        };
+        Self { failure, code }
+    }
+}
+
+impl From<BusError> for Refused {
+    fn from(error: BusError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl Gateway {
+    /// Makes a client whose token has been verified a member of all that is its own, and welcomes it. After this,
+    /// [`Self::disconnect`] must follow some day.
+    pub async fn connect(
+        &self,
+        conn: &Arc<Conn>,
+        id: Option<u32>,
+        identity: &Identity,
+        options: &ConnectOptions,
+    ) -> Result<(), Refused> {
+        let start = start(options)?;
+        let user: Arc<str> = identity.user.as_str().into();
+        let since = id::now_ms();
+        conn.set_member(Member {
+            user: user.clone(),
+            device: options.device.as_deref().map(Into::into),
+            since,
+        });
+        self.set_token(conn, identity);
+        conn.outbox.hold();
+        conn.progress.fell_behind();
+        let entered = self.enter_patiently(conn, &user, identity, &start).await;
+        conn.progress.caught_up();
+        let mut entered = match entered {
+            Ok(entered) => entered,
+            Err(refused) => {
+                conn.release(None);
+                return Err(refused);
+            }
+        };
+        let connected = Connected {
+            user: identity.user.clone(),
+            connection: conn.id.to_string(),
+            node: self.node.clone(),
+            groups: std::mem::take(&mut entered.groups),
+            cursor: Some(entered.cursor.to_string()),
+            resumed: entered.resumed,
+            gap: entered.gap,
+            ping: u32::try_from(self.limits.ping_interval.as_secs())
+                .unwrap_or(u32::MAX)
+                .max(1),
+            expires: identity.expires,
+            time: since,
+        };
+        let welcome = conn.dialect.answer(id, &Answer::Connected(Box::new(connected)));
+        conn.release(Some(welcome));
+        self.hub.follow(conn, entered);
+        self.metrics.connected(conn.dialect);
+        self.keeper.watch(conn);
+        Ok(())
+    }
+
+    /// A cluster that fails over just now is waited for: refusing would only bring the client back at once.
+    async fn enter_patiently(
+        &self,
+        conn: &Arc<Conn>,
+        user: &Arc<str>,
+        identity: &Identity,
+        start: &Start,
+    ) -> Result<Entered, Refused> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let refused = match self.enter(conn, user, identity, start).await {
+                Err(refused) if refused.failure.code.retry() => refused,
+                outcome => return outcome,
+            };
+            if tokio::time::Instant::now() + RETRY > deadline || !conn.outbox.is_open() {
+                return Err(refused);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Who shows this token.
+    pub fn identify(&self, token: &str) -> Result<Identity, AuthError> {
+        let identity = self.auth.verify(token)?;
+        match self.revoked.refuses(&identity.user, identity.issued) {
+            true => Err(AuthError::Revoked),
+            false => Ok(identity),
+        }
+    }
+
+    /// Subscribed first, asked then: the router's answer proves that the server knows of the subscriptions.
+    async fn enter(
+        &self,
+        conn: &Arc<Conn>,
+        user: &Arc<str>,
+        identity: &Identity,
+        start: &Start,
+    ) -> Result<Entered, Refused> {
+        self.hub.announce(conn, user).await?;
+        // From here on news of a revocation finds the connection; those that came before are found now.
+        if self.revoked.refuses(user, identity.issued) {
+            return Err(Failure::new(ErrorCode::Unauthorized, "the token is not valid").into());
+        }
+        let command = ConnectCommand {
+            user: identity.user.clone(),
+            groups: identity.groups.clone(),
+            dedup: format!("c.{}.0", escape(&conn.id)),
+            node: self.node.clone(),
+        };
+        let (told, ()) = tokio::join!(self.routers.connect(command), self.announced(user));
+        let told = told?;
+        let replaced = self.admit(conn, user, &told.connections)?;
+        let entered = self.hub.enter(conn, user, start, &told.groups).await?;
+        self.replace(conn, user, replaced);
+        Ok(entered)
+    }
+
+    /// Resolves when routers can know that the user is online, or after a moment.
+    async fn announced(&self, user: &Arc<str>) {
+        let written = self.presence.announce(user);
+        let _in_time = tokio::time::timeout(ANNOUNCE, written).await.is_ok();
+    }
+
+    /// Which connections make way for this one; fails where there are too many.
+    fn admit(&self, conn: &Arc<Conn>, user: &str, elsewhere: &[UserConnection]) -> Result<Vec<String>, Refused> {
+        let Some(new) = presence::info(conn) else {
+            return Ok(Vec::new());
+        };
+        let here = self.hub.local_connections(user);
+        let here = here
+            .iter()
+            .filter(|other| other.id != conn.id && other.outbox.is_open());
+        let here = here.filter_map(presence::info);
+        let elsewhere = elsewhere.iter().filter_map(|other| other.info.clone());
+        let others: Vec<ConnectionInfo> = here.chain(elsewhere).collect();
+        match self.crowd.on_connect(&new, &others) {
+            Verdict::Replaces(ids) => Ok(ids),
+            Verdict::TooMany => {
+                let most = self.crowd.most;
+                Err(Refused {
+                    failure: Failure::forbidden(format!("a user may have {most} connections")),
+                    code: CloseCode::TooManyConnections,
+                })
+            }
+        }
+    }
+
+    /// Those here make way at once, those elsewhere by word in the user's log.
+    fn replace(&self, conn: &Arc<Conn>, user: &Arc<str>, ids: Vec<String>) {
+        if ids.is_empty() {
+            return;
+        }
+        let here = self.hub.local_connections(user);
+        let (local, elsewhere): (Vec<String>, Vec<String>) = ids
+            .into_iter()
+            .partition(|id| here.iter().any(|other| *other.id == **id));
+        for other in here.iter().filter(|other| local.iter().any(|id| **id == *other.id)) {
+            other.close(CloseCode::Replaced);
+        }
+        if elsewhere.is_empty() {
+            return;
+        }
+        let by = conn.id.to_string();
+        let origin = dedup::Origin::Command {
+            connection: &conn.id,
+            serial: 0,
+        };
+        let replaces = elsewhere.into_iter().map(|connection| Replace {
+            connection,
+            by: by.clone(),
+        });
+        let command = ReplaceCommand {
+            user: user.to_string(),
+            replaces: replaces.collect(),
+            dedup: dedup::id(origin, &Target::user(&**user)),
+        };
+        let routers = self.routers.clone();
+        self.tasks.spawn(async move {
+            if let Err(failure) = routers.replace(&command).await {
+                // What is too much is looked for again every now and then.
+                debug!(%failure, "older connections could not be told to make way");
+            }
+        });
+    }
+}
+
+/// From where on the client wants messages; fails for options that cannot be.
+fn start(options: &ConnectOptions) -> Result<Start, Failure> {
+    if let Some(device) = &options.device {
+        id::check("device", device)?;
+    }
+    match (&options.cursor, options.since.as_deref()) {
+        (None, None) => Ok(Start::Now),
+        (None, Some("start")) => Ok(Start::Beginning),
+        (None, Some(_)) => Err(Failure::bad_request("since must be \"start\"")),
+        (Some(cursor), None) => match cursor.parse() {
+            Ok(cursor) => Ok(Start::Cursor(cursor)),
+            Err(_) => Err(Failure::bad_request("malformed cursor")),
+        },
+        (Some(_), Some(_)) => Err(Failure::bad_request("cursor and since exclude each other")),
+    }
+}
