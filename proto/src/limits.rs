@@ -14,6 +14,8 @@ pub const CONNECTS_PER_SECOND: u32 = 50;
 pub const CONNECTS_BURST: u32 = 200;
 pub const HTTP_BODY_BYTES: u64 = 1 << 20;
 pub const TARGETS_PER_CALL: usize = 1_000;
+/// Users that one `presence`, `watch` or `unwatch` may name.
+pub const USERS_PER_QUERY: usize = 1_000;
 
 /// Deepest nesting of arrays and objects in a JSON body. Parsers of many languages recurse: a deeper body would be an
 /// attack on its receivers.
