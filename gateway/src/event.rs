@@ -8,6 +8,10 @@ use herald_proto::{
 };
 use herald_router::failure::Failure;
 
+pub use presence::{Presence, PresenceQuery, UserPresence, checked_users};
+
+mod presence;
+
 /// The body of a message: JSON text, or bytes of another content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
@@ -41,6 +45,13 @@ pub enum Command {
     },
     Ping,
     History(HistoryQuery),
+    Presence(PresenceQuery),
+    Watch {
+        users: Vec<String>,
+    },
+    Unwatch {
+        users: Vec<String>,
+    },
     /// A command with a value that cannot be, and why.
     Faulty(String),
     /// A command of the protocol that this version does not serve yet.
@@ -160,6 +171,8 @@ pub enum Answer {
     Left { group: String },
     Refreshed { expires: u64 },
     History(History),
+    Presence(Presence),
+    Watching(Vec<(String, UserPresence)>),
     Pong,
     Error(ErrorAnswer),
 }
@@ -227,6 +240,11 @@ pub enum Push {
     Group {
         group: String,
         joined: bool,
+    },
+    Presence {
+        user: String,
+        online: bool,
+        since: u64,
     },
     /// All up to here has been given.
     Cursor(String),

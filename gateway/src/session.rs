@@ -7,7 +7,7 @@ use herald_proto::{CloseCode, ErrorCode, limits::BAD_FRAMES};
 
 use crate::{
     auth::Identity,
-    event::{Answer, BadFrame, Command, ConnectOptions, ErrorAnswer, HistoryQuery, Inbound, Send},
+    event::{Answer, BadFrame, Command, ConnectOptions, ErrorAnswer, HistoryQuery, Inbound, PresenceQuery, Send},
     rate::Rate,
 };
 
@@ -62,6 +62,20 @@ pub enum Ordered {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Beside {
     History(HistoryQuery),
+    Presence(PresenceQuery),
+    Watch { users: Vec<String> },
+    Unwatch { users: Vec<String> },
+}
+
+impl Beside {
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::History(_) => "history",
+            Self::Presence(_) => "presence",
+            Self::Watch { .. } => "watch",
+            Self::Unwatch { .. } => "unwatch",
+        }
+    }
 }
 
 /// Refused commands in a row after which the client is taken for one that cannot be told.
@@ -154,10 +168,10 @@ impl Session {
             Command::Connect(_) => return bad_request(id, "connected already"),
             Command::Ping => return Action::Answer(id, Answer::Pong),
             Command::Refresh { token } => return Action::Refresh { id, token },
-            Command::History(query) => {
-                let command = Beside::History(query);
-                return Action::Beside { id, command };
-            }
+            Command::History(query) => return beside(id, Beside::History(query)),
+            Command::Presence(query) => return beside(id, Beside::Presence(query)),
+            Command::Watch { users } => return beside(id, Beside::Watch { users }),
+            Command::Unwatch { users } => return beside(id, Beside::Unwatch { users }),
             Command::Faulty(why) => return bad_request(id, &why),
             Command::Unserved(verb) => {
                 let message = format!("this version does not serve {verb} yet");
@@ -181,6 +195,10 @@ impl Session {
 
 fn error(code: ErrorCode, message: &str) -> Answer {
     herald_router::failure::Failure::new(code, message).into()
+}
+
+fn beside(id: Option<u32>, command: Beside) -> Action {
+    Action::Beside { id, command }
 }
 
 fn bad_request(id: Option<u32>, message: &str) -> Action {

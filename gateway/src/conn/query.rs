@@ -30,13 +30,18 @@ pub(super) struct Query {
 
 impl Query {
     pub async fn run(self, id: Option<u32>, command: Beside) {
+        metrics::command(command.verb());
         match command {
             Beside::History(query) => self.history(id, query).await,
+            // NOT SERVED YET: what answers presence and watches takes the place of this arm.
+            Beside::Presence(_) | Beside::Watch { .. } | Beside::Unwatch { .. } => {
+                let message = format!("this version does not serve {} yet", command.verb());
+                answer_on(&self.conn, id, &Failure::new(ErrorCode::Unsupported, message).into());
+            }
         }
     }
 
     async fn history(&self, id: Option<u32>, query: HistoryQuery) {
-        metrics::command("history");
         let asked = timeout(DEADLINE, async {
             let turn = self.large.acquire().await;
             (turn, self.ask_history(query).await)

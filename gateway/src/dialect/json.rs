@@ -2,6 +2,7 @@
 
 mod decode;
 mod encode;
+mod presence;
 
 pub(super) use decode::decode;
 pub(super) use encode::{answer, push};

@@ -1,5 +1,7 @@
 //! The native protobuf dialect, subprotocol `herald.v1.proto`: binary frames, one `ClientFrame` or `ServerFrame` each.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use herald_proto::{
     Target,
@@ -9,7 +11,8 @@ use prost::Message as _;
 
 use super::{body, ws::Builder};
 use crate::event::{
-    Answer, BadFrame, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, Message, Push, Send,
+    Answer, BadFrame, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, Message, PresenceQuery, Push,
+    Send, UserPresence, checked_users,
 };
 
 pub(super) fn decode(payload: Bytes) -> Result<Inbound, BadFrame> {
@@ -45,9 +48,17 @@ fn command(frame: pb::ClientFrame) -> Result<Command, String> {
         verbs.push(Command::Refresh { token });
     }
     verbs.extend(frame.ping.map(|pb::Ping {}| Command::Ping));
-    verbs.extend(frame.presence.map(|_| Command::Unserved("presence")));
-    verbs.extend(frame.watch.map(|_| Command::Unserved("watch")));
-    verbs.extend(frame.unwatch.map(|_| Command::Unserved("unwatch")));
+    if let Some(pb::PresenceQuery { users, group }) = frame.presence {
+        // A list without entries is not on the wire at all.
+        let users = (!users.is_empty()).then_some(users);
+        verbs.push(PresenceQuery::new(users, group).map_or_else(Command::Faulty, Command::Presence));
+    }
+    if let Some(pb::Watch { users }) = frame.watch {
+        verbs.push(checked_users(users).map_or_else(Command::Faulty, |users| Command::Watch { users }));
+    }
+    if let Some(pb::Watch { users }) = frame.unwatch {
+        verbs.push(checked_users(users).map_or_else(Command::Faulty, |users| Command::Unwatch { users }));
+    }
     if let Some(verb) = frame.history {
         verbs.push(history(verb).map_or_else(|why| Command::Faulty(why.to_owned()), Command::History));
     }
@@ -137,6 +148,12 @@ pub(super) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
             more: history.more,
             gap: history.gap,
         }),
+        Answer::Presence(presence) => Frame::Presence(pb::Presence {
+            users: by_name(&presence.users),
+            online: presence.online,
+            members: presence.members,
+        }),
+        Answer::Watching(users) => Frame::Watching(pb::Watching { users: by_name(users) }),
         Answer::Pong => Frame::Pong(pb::Pong {}),
         Answer::Error(e) => Frame::Error(pb::Error {
             code: e.code.as_str().to_owned(),
@@ -157,6 +174,11 @@ pub(super) fn push(push: &Push) -> Bytes {
                 group: group.clone(),
                 joined: *joined,
             }),
+            Push::Presence { user, online, since } => Frame::PresenceChange(pb::PresenceChange {
+                user: user.clone(),
+                online: *online,
+                since: *since,
+            }),
             Push::Cursor(cursor) => Frame::Cursor(cursor.clone()),
             Push::Notice { code, message } => Frame::Notice(pb::Notice {
                 code: (*code).to_owned(),
@@ -165,6 +187,19 @@ pub(super) fn push(push: &Push) -> Bytes {
             }),
         },
     )
+}
+
+fn by_name(users: &[(String, UserPresence)]) -> HashMap<String, pb::UserPresence> {
+    let entry = |(user, presence): &(String, UserPresence)| {
+        let presence = pb::UserPresence {
+            online: presence.online,
+            connections: presence.connections,
+            since: presence.since,
+            last_seen: presence.last_seen,
+        };
+        (user.clone(), presence)
+    };
+    users.iter().map(entry).collect()
 }
 
 fn message(message: &Message) -> pb::Message {

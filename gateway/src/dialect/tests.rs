@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::event::{Body, Command, History, HistoryOf, HistoryQuery, Message, Send};
 
+mod presence;
+
 fn json_frame(value: &Value) -> Result<Inbound, BadFrame> {
     Dialect::Json.decode(true, value.to_string().into())
 }

@@ -94,9 +94,17 @@ fn questions_run_beside_and_have_no_number() {
         before: None,
         limit: None,
     };
-    let action = session.on_frame(inbound(Command::History(query.clone())), Instant::now());
-    let command = Beside::History(query);
-    assert_eq!(action, Action::Beside { id: Some(1), command });
+    let users = || vec!["bob".to_owned()];
+    let presence = PresenceQuery::Users(users());
+    for (asked, command) in [
+        (Command::History(query.clone()), Beside::History(query)),
+        (Command::Presence(presence.clone()), Beside::Presence(presence)),
+        (Command::Watch { users: users() }, Beside::Watch { users: users() }),
+        (Command::Unwatch { users: users() }, Beside::Unwatch { users: users() }),
+    ] {
+        let action = session.on_frame(inbound(asked), Instant::now());
+        assert_eq!(action, Action::Beside { id: Some(1), command });
+    }
     let action = session.on_frame(inbound(Command::Join { group: "g".to_owned() }), Instant::now());
     assert!(matches!(action, Action::Ordered { serial: 1, .. }));
 }

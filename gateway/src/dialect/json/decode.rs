@@ -4,6 +4,7 @@ use herald_proto::Target;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::presence;
 use crate::{
     dialect::{body, object::Object},
     event::{BadFrame, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, Send},
@@ -19,9 +20,9 @@ struct Frame<'a> {
     leave: Option<Object<GroupVerb>>,
     refresh: Option<Object<RefreshVerb>>,
     ping: Option<Object<Empty>>,
-    presence: Option<Object<Empty>>,
-    watch: Option<Object<Empty>>,
-    unwatch: Option<Object<Empty>>,
+    presence: Option<Object<presence::PresenceVerb>>,
+    watch: Option<Object<presence::UsersVerb>>,
+    unwatch: Option<Object<presence::UsersVerb>>,
     history: Option<Object<HistoryVerb>>,
     call: Option<Object<Empty>>,
 }
@@ -150,14 +151,10 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
     if let Some(Object(verb)) = frame.history {
         verbs.push(history(verb).map_or_else(|why| Command::Faulty(why.to_owned()), Command::History));
     }
-    for (verb, name) in [
-        (frame.presence, "presence"),
-        (frame.watch, "watch"),
-        (frame.unwatch, "unwatch"),
-        (frame.call, "call"),
-    ] {
-        verbs.extend(verb.map(|Object(Empty {})| Command::Unserved(name)));
-    }
+    verbs.extend(frame.presence.map(|Object(verb)| presence::query(verb)));
+    verbs.extend(frame.watch.map(|Object(verb)| presence::watch(verb)));
+    verbs.extend(frame.unwatch.map(|Object(verb)| presence::unwatch(verb)));
+    verbs.extend(frame.call.map(|Object(Empty {})| Command::Unserved("call")));
     if verbs.len() > 1 {
         return Err("two verbs in one frame".to_owned());
     }

@@ -7,6 +7,7 @@ use herald_proto::Target;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
+use super::presence;
 use crate::{
     dialect::{body::InJson, ws::Builder},
     event::{Answer, History, Message, Push},
@@ -156,6 +157,14 @@ pub(in crate::dialect) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
         Answer::Left { group } => frame(id, "left", &GroupOut { group, joined: None }, 64),
         Answer::Refreshed { expires } => frame(id, "refreshed", &RefreshedOut { expires: *expires }, 64),
         Answer::History(history) => history_out(id, history),
+        Answer::Presence(presence) => {
+            let out = presence::presence(presence);
+            frame(id, "presence", &out, out.expected())
+        }
+        Answer::Watching(users) => {
+            let out = presence::watching(users);
+            frame(id, "watching", &out, out.expected())
+        }
         Answer::Pong => frame(id, "pong", &serde_json::Map::new(), 32),
         Answer::Error(e) => {
             let out = ErrorOut {
@@ -175,6 +184,10 @@ pub(in crate::dialect) fn push(push: &Push) -> Bytes {
         Push::Group { group, joined } => {
             let joined = Some(*joined);
             frame(None, "group", &GroupOut { group, joined }, 64)
+        }
+        Push::Presence { user, online, since } => {
+            let (online, since) = (*online, *since);
+            frame(None, "presence", &presence::ChangeOut { user, online, since }, 224)
         }
         Push::Cursor(cursor) => frame(None, "cursor", cursor, 64),
         Push::Notice { code, message } => frame(None, "notice", &NoticeOut { code, message }, 128),
