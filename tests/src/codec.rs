@@ -187,3 +187,61 @@ fn users(users: std::collections::HashMap<String, UserPresence>) -> Value {
     };
     Value::Object(users.into_iter().map(entry).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_of_presence_become_their_exact_bytes() {
+        for (command, bytes) in [
+            (
+                json!({"id": 4, "presence": {"users": ["bob"]}}),
+                &b"\x08\x04\x32\x05\x0a\x03bob"[..],
+            ),
+            (
+                json!({"id": 4, "presence": {"group": "g1"}}),
+                b"\x08\x04\x32\x04\x12\x02g1",
+            ),
+            (
+                json!({"id": 5, "watch": {"users": ["bob"]}}),
+                b"\x08\x05\x3a\x05\x0a\x03bob",
+            ),
+            (
+                json!({"id": 5, "unwatch": {"users": ["bob"]}}),
+                b"\x08\x05\x42\x05\x0a\x03bob",
+            ),
+        ] {
+            assert_eq!(encode(&command), bytes, "{command}");
+        }
+    }
+
+    /// The bytes and texts are those of the gateway's own golden tests.
+    #[test]
+    fn frames_of_presence_read_as_the_json_dialect_writes_them() {
+        for (bytes, frame) in [
+            (
+                &b"\x08\x04\x32\x0f\x0a\x0d\x0a\x03bob\x12\x06\x08\x01\x10\x02\x18\x07"[..],
+                json!({"id": 4, "presence": {"users": {"bob": {"online": true, "connections": 2, "since": 7}}}}),
+            ),
+            (
+                b"\x08\x04\x32\x0e\x0a\x0c\x0a\x03a\"\\\x12\x05\x10\x00\x20\xac\x02",
+                json!({"id": 4, "presence": {"users": {"a\"\\": {"online": false, "connections": 0, "last_seen": 300}}}}),
+            ),
+            (
+                b"\x08\x04\x32\x04\x10\x00\x18\x28",
+                json!({"id": 4, "presence": {"users": {}, "online": 0, "members": 40}}),
+            ),
+            (
+                b"\x08\x05\x3a\x0b\x0a\x09\x0a\x03bob\x12\x02\x08\x01",
+                json!({"id": 5, "watching": {"users": {"bob": {"online": true}}}}),
+            ),
+            (
+                b"\x72\x08\x0a\x03bob\x18\xac\x02",
+                json!({"presence": {"user": "bob", "online": false, "since": 300}}),
+            ),
+        ] {
+            assert_eq!(decode(bytes), frame);
+        }
+    }
+}
