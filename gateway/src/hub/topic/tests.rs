@@ -71,8 +71,8 @@ struct Guest {
     phase: Phase,
     /// The last message that it was given, or needs not.
     last: u64,
-    /// It came with a cursor that the answer did not reach, and may be given again what is up to there: no replica that
-    /// was asked knew of it.
+    /// It began beyond what this node had heard of, because a replica lags or has trimmed it: then it may be given what
+    /// is up to there all the same.
     unknown: u64,
 }
 
@@ -257,7 +257,8 @@ impl World {
             None => Some(newest.unwrap_or(upto)),
         };
         self.guests[guest].last = from.unwrap_or(0);
-        self.guests[guest].unknown = since.filter(|since| *since > upto).unwrap_or(0);
+        let known = self.state.sequencer.newest();
+        self.guests[guest].unknown = from.filter(|at| *at > known).unwrap_or(0);
         match from.filter(|at| !self.state.is_ready(*at)) {
             Some(at) => Phase::Behind { at, page: None },
             None => Phase::Ready { from },
