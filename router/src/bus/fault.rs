@@ -3,7 +3,7 @@
 //! Live copies are dropped, doubled, delayed and thereby reordered; reads and questions see an older state, or fail;
 //! appends fail after they were stored, or before. What is stored is never touched.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,6 +37,8 @@ const LONGEST_DELAY_MS: u64 = 3_000;
 pub struct FaultyLog {
     log: Arc<dyn Log>,
     dice: Arc<Dice>,
+    /// All that was ever stored, for what lagging replicas still have.
+    stored: Mutex<HashMap<Target, Vec<LogEntry>>>,
 }
 
 struct Dice {
@@ -63,6 +65,7 @@ impl FaultyLog {
                 rng: Mutex::new(StdRng::seed_from_u64(seed)),
                 rates: Mutex::new(rates),
             }),
+            stored: Mutex::default(),
         }
     }
 
@@ -75,6 +78,31 @@ impl FaultyLog {
             return Err(BusError::Timeout);
         }
         Ok(())
+    }
+
+    async fn remember(&self, target: &Target, sequence: u64) -> Result<()> {
+        if let Some(entry) = self.log.get(sequence).await? {
+            let mut stored = self.stored.lock();
+            let of_target = stored.entry(target.clone()).or_default();
+            if of_target.last().is_none_or(|last| last.sequence < sequence) {
+                of_target.push(entry);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a replica that had come to `seen` had of a target: what it had not stored yet had trimmed nothing.
+    async fn as_of(&self, target: &Target, seen: u64) -> Result<Vec<LogEntry>> {
+        let bounds = self.log.bounds().await?;
+        let stored = self.stored.lock();
+        let stood = stored.get(target).into_iter().flatten();
+        let mut stood: Vec<LogEntry> = stood
+            .filter(|entry| (bounds.first..=seen).contains(&entry.sequence))
+            .cloned()
+            .collect();
+        let kept = usize::try_from(bounds.per_target).unwrap_or(usize::MAX);
+        stood.drain(..stood.len().saturating_sub(kept));
+        Ok(stood)
     }
 
     /// Up to which sequence the replica that answers has come.
@@ -125,6 +153,7 @@ impl Log for FaultyLog {
             return Err(BusError::Unavailable("by the dice".to_owned()));
         }
         let appended = self.log.append(target, payload, dedup).await?;
+        self.remember(target, appended.sequence).await?;
         if self.dice.hits(|rates| rates.unacked) {
             return Err(BusError::Timeout);
         }
@@ -149,15 +178,14 @@ impl Log for FaultyLog {
 
     async fn read(&self, target: &Target, after: u64, limit: usize) -> Result<Page> {
         self.may_fail()?;
-        let mut page = self.log.read(target, after, limit).await?;
-        if let Some(seen) = self.seen().await? {
-            let all = page.entries.len();
-            page.entries.retain(|entry| entry.sequence <= seen);
-            if page.entries.len() < all {
-                page.left = 0;
-            }
-        }
-        Ok(page)
+        let Some(seen) = self.seen().await? else {
+            return self.log.read(target, after, limit).await;
+        };
+        let mut entries = self.as_of(target, seen).await?;
+        entries.retain(|entry| entry.sequence > after);
+        let left = entries.len().saturating_sub(limit) as u64;
+        entries.truncate(limit);
+        Ok(Page { entries, left })
     }
 
     async fn read_back(&self, target: &Target, before: u64, limit: usize) -> Result<Page> {
@@ -180,8 +208,8 @@ impl Log for FaultyLog {
             upto: seen.max(after),
         };
         for target in targets {
-            let page = self.log.read_back(target, seen + 1, 1).await?;
-            let newest = page.entries.first().map(|entry| entry.sequence);
+            let stood = self.as_of(target, seen).await?;
+            let newest = stood.last().map(|entry| entry.sequence);
             newer
                 .targets
                 .extend(newest.filter(|at| *at > after).map(|at| (target.clone(), at)));
