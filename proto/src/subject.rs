@@ -9,6 +9,11 @@ pub const SHARD: u32 = 0;
 /// Escapes one id into one token: `A-Z a-z 0-9 - _` stand for themselves, every other byte is `=` and two hex digits.
 pub fn escape(id: &str) -> String {
     let mut token = String::with_capacity(id.len() + 8);
+    push_escaped(&mut token, id);
+    token
+}
+
+fn push_escaped(token: &mut String, id: &str) {
     for byte in id.bytes() {
         if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
             token.push(char::from(byte));
@@ -19,7 +24,6 @@ pub fn escape(id: &str) -> String {
             token.push(char::from(HEX[usize::from(byte & 15)]));
         }
     }
-    token
 }
 
 /// The inverse of [`escape`]; None for what escape cannot have made.
@@ -61,11 +65,20 @@ pub fn split_key(key: &str) -> Option<Vec<String>> {
 
 /// What follows the prefix and kind in a target's subjects: `user.<uid>`, `group.<gid>` or `all`.
 pub fn target_tokens(target: &Target) -> String {
-    match target {
-        Target::User(user) => format!("user.{}", escape(user)),
-        Target::Group(group) => format!("group.{}", escape(group)),
-        Target::All => "all".to_owned(),
-    }
+    with_target(String::new(), target)
+}
+
+/// Written into one string: a sweep names every target of a gateway.
+fn with_target(mut subject: String, target: &Target) -> String {
+    let (kind, id) = match target {
+        Target::User(user) => ("user.", &**user),
+        Target::Group(group) => ("group.", &**group),
+        Target::All => ("all", ""),
+    };
+    subject.reserve(kind.len() + id.len() + 8);
+    subject.push_str(kind);
+    push_escaped(&mut subject, id);
+    subject
 }
 
 /// The inverse of [`target_tokens`].
@@ -104,7 +117,7 @@ impl Names {
     }
 
     pub fn log(&self, target: &Target) -> String {
-        format!("{}.log.{SHARD}.{}", self.prefix, target_tokens(target))
+        with_target(format!("{}.log.{SHARD}.", self.prefix), target)
     }
 
     /// The target that a log subject belongs to.
@@ -126,7 +139,7 @@ impl Names {
     }
 
     pub fn live(&self, target: &Target) -> String {
-        format!("{}.live.{}", self.prefix, target_tokens(target))
+        with_target(format!("{}.live.", self.prefix), target)
     }
 
     pub fn live_subjects(&self) -> String {

@@ -13,14 +13,17 @@ pub mod follower;
 pub mod gateway;
 pub mod heard;
 pub mod http;
+pub mod metrics;
 pub mod monitor;
 pub mod nats;
 pub mod outgoing;
 pub mod process;
 pub mod raw;
 pub mod storm;
+pub mod sweep;
 pub mod token;
 pub mod upgrade;
+pub mod usage;
 
 /// How long a test waits for what must happen. Generous: it decides only how late a failure is told.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -148,7 +148,7 @@ impl Hub {
             }
             next = Instant::now()
                 + match self.sweep().await {
-                    Ok(targets) => EVERY * u32::try_from(targets / TARGETS + 1).unwrap_or(u32::MAX),
+                    Ok(targets) => EVERY * u32::try_from(targets.div_ceil(TARGETS).max(1)).unwrap_or(u32::MAX),
                     Err(error) => {
                         debug!(%error, "a sweep failed");
                         RETRY

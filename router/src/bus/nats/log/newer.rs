@@ -3,7 +3,7 @@
 use async_nats::header::{NATS_SEQUENCE, NATS_SUBJECT};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use herald_proto::Target;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     super::{
@@ -20,6 +20,16 @@ const CHUNK: usize = 999;
 const ABREAST: usize = 4;
 /// A message may be trimmed while the server gathers its answer; it then breaks off, and is asked again.
 const TRIES: usize = 3;
+
+/// Written without a `Value` between: a gateway with many targets asks about all of them every few seconds.
+#[derive(Serialize)]
+struct Question<'a> {
+    multi_last: &'a [String],
+    seq: u64,
+    max_bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up_to_seq: Option<u64>,
+}
 
 impl NatsLog {
     pub(super) async fn newer_in_chunks(&self, targets: &[Target], after: u64) -> Result<Newer> {
@@ -48,10 +58,12 @@ impl NatsLog {
         let mut from = after.saturating_add(1);
         let mut tries = 0;
         loop {
-            let mut question = json!({ "multi_last": subjects, "seq": from, "max_bytes": BATCH_BYTES });
-            if found.upto > 0 {
-                question["up_to_seq"] = found.upto.into();
-            }
+            let question = Question {
+                multi_last: &subjects,
+                seq: from,
+                max_bytes: BATCH_BYTES,
+                up_to_seq: (found.upto > 0).then_some(found.upto),
+            };
             match self.ask_newer(&question, &mut found.targets, &mut from).await? {
                 Asked::All { upto } => {
                     found.upto = upto;
@@ -83,7 +95,7 @@ impl NatsLog {
     /// One question. `from` moves behind what was answered.
     async fn ask_newer(
         &self,
-        question: &serde_json::Value,
+        question: &Question<'_>,
         found: &mut Vec<(Target, u64)>,
         from: &mut u64,
     ) -> Result<Asked> {
