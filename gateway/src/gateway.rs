@@ -29,6 +29,7 @@ use crate::{
     reread,
     revoked::Revoked,
     routers::Routers,
+    told,
     watching::Watching,
 };
 
@@ -54,6 +55,8 @@ pub struct Gateway {
     /// How many connections a user may have.
     pub crowd: Rules,
     bus: Bus,
+    /// Where routers speak to this node.
+    told: String,
     flushers: Flushers,
     pub metrics: Metrics,
     /// Tasks of connections and commands.
@@ -89,6 +92,7 @@ impl Gateway {
             )),
             crowd: limits.crowd(),
             bus: bus.clone(),
+            told: names.node(&node),
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
             dev: config.dev,
             node,
@@ -108,6 +112,7 @@ impl Gateway {
             self.keeper.clone().run(),
             self.presence.clone().run(self.hub.clone()),
             self.revoked.run(&self.bus, &self.hub),
+            told::run(&self.bus, &self.told, &self.hub),
             self.watching.run(&self.routers),
             self.addresses.run(),
             self.flushers.run(),

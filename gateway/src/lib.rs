@@ -24,4 +24,5 @@ mod revoked;
 pub mod routers;
 pub mod server;
 pub mod session;
+mod told;
 mod watching;

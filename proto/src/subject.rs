@@ -155,6 +155,11 @@ impl Names {
         format!("{}.sync.left", self.prefix)
     }
 
+    /// Where routers speak to one gateway.
+    pub fn node(&self, node: &str) -> String {
+        format!("{}.node.{}", self.prefix, escape(node))
+    }
+
     /// Where a router tells the gateways of a message whose live copies may have been lost.
     pub fn nudge(&self) -> String {
         format!("{}.sync.nudge", self.prefix)

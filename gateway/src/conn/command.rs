@@ -102,6 +102,7 @@ impl Job {
             user: self.user.clone(),
             group: group.to_owned(),
             dedup: dedup::id(origin, &Target::group(group)),
+            node: self.gateway.node.clone(),
         }
     }
 

@@ -4,8 +4,10 @@
 //! user, in order with all else; then the key is written. Should the second step fail, the client is told that the
 //! outcome is unknown, and asks again.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use herald_proto::{
     ErrorCode,
     cluster::{
@@ -15,12 +17,15 @@ use herald_proto::{
     id, subject,
 };
 use prost::Message;
+use tracing::debug;
 
 use super::Router;
 use crate::{bus::Bucket, failure::Failure, watches};
 
 /// A token's groups are joined this many at a time.
 const JOINS_AT_ONCE: usize = 16;
+/// A gateway follows a leave within this, or by the user's log.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 /// Users of one batch are looked after this many at a time.
 const CONNECTS_AT_ONCE: usize = 16;
 /// Of one answer: half of what NATS carries by default.
@@ -57,12 +62,26 @@ impl Router {
                 group: group.clone(),
                 sequence,
             };
-            self.bus
-                .pubsub
-                .publish(&self.names.left(), left.encode_to_vec().into())
-                .await?;
+            let left = Bytes::from(left.encode_to_vec());
+            self.bus.pubsub.publish(&self.names.left(), left.clone()).await?;
+            self.tell_nodes(user, &command.node, &left).await;
         }
         Ok(reply::Reply::Done(Done { sequence }))
+    }
+
+    /// What the user has left must reach none of its devices any more, wherever they are. A node that does not answer
+    /// in time follows the user's log.
+    async fn tell_nodes(&self, user: &str, asking: &str, word: &Bytes) {
+        let nodes = self.directory.read().presence().nodes_of(user);
+        let others = nodes.iter().filter(|node| ***node != *asking);
+        let told = others.map(|node| async move {
+            let subject = self.names.node(node);
+            let answer = self.bus.pubsub.request(&subject, word.clone(), TOLD_WITHIN).await;
+            if let Err(error) = answer {
+                debug!(%error, "a node was not told of a leave");
+            }
+        });
+        join_all(told).await;
     }
 
     /// Many users connect. Who asks gets at least one answer, and as many as fit into one message.

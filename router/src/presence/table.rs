@@ -301,6 +301,12 @@ impl Table {
         presence
     }
 
+    /// Where a user is.
+    pub fn nodes_of(&self, user: &str) -> Vec<Arc<str>> {
+        let keys = self.users.get(user).map(|entry| self.counting(entry));
+        keys.into_iter().flatten().map(|key| key.node.clone()).collect()
+    }
+
     /// A user's connections, those of `except` left out.
     pub fn connections(&self, user: &str, except: &str) -> Vec<UserConnection> {
         let Some(entry) = self.users.get(user) else {
