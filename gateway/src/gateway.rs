@@ -74,6 +74,7 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let limits = config.limits.clone();
         let names = Names::new(config.nats.prefix.clone());
+        let told = names.node(&node);
         Ok(Arc::new(Self {
             auth: Auth::new(&config.auth)?,
             origins: Origins::new(&config.public.origins, config.dev),
@@ -92,7 +93,7 @@ impl Gateway {
             )),
             crowd: limits.crowd(),
             bus: bus.clone(),
-            told: names.node(&node),
+            told,
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
             dev: config.dev,
             node,
