@@ -90,7 +90,6 @@ impl Hub {
         let bus = self.bus.clone();
         tokio::join!(
             self.clone().drop_idle(),
-            self.clone().follow_log(),
             self.clone().sweep_forever(),
             self.clone().hear_nudges(),
             self.newests

@@ -28,6 +28,8 @@ pub struct Follower {
     pub cursor: Option<String>,
     /// How many cursors were pushed.
     pub cursors: usize,
+    /// The codes of all notices.
+    pub notices: Vec<String>,
     pub heard: Heard,
     pub outgoing: Outgoing,
     /// The content of the last `connected`.
@@ -47,6 +49,7 @@ impl Follower {
             client: None,
             cursor: None,
             cursors: 0,
+            notices: Vec::new(),
             heard: Heard::default(),
             outgoing: Outgoing::default(),
             connected: Value::Null,
@@ -114,6 +117,9 @@ impl Follower {
                 Event::Lost(why) => return Err(why),
             }
         };
+        if self.connected["gap"] == true && self.connected["resumed"] == false {
+            self.heard.forget_offsets();
+        }
         self.gaps += usize::from(self.connected["gap"] == true);
         if let Some(cursor) = self.connected["cursor"].as_str() {
             self.cursor = Some(cursor.to_owned());
@@ -177,6 +183,11 @@ impl Follower {
         } else if let Some(cursor) = frame.get("cursor") {
             self.cursor = Some(cursor.as_str().expect("a cursor is a text").to_owned());
             self.cursors += 1;
+        } else if let Some(code) = frame["notice"]["code"].as_str() {
+            self.notices.push(code.to_owned());
+            if code == "gap" {
+                self.heard.forget_offsets();
+            }
         } else if frame.get("id").is_some() {
             assert!(self.outgoing.answered(&frame), "an answer to nothing: {frame}");
         }

@@ -89,6 +89,12 @@ impl Heard {
         Verdict::New
     }
 
+    /// The log is no longer what it was: the same offsets may come again with other messages.
+    pub fn forget_offsets(&mut self) {
+        self.seen.clear();
+        self.highest.clear();
+    }
+
     /// How many different stored messages were heard.
     pub fn count(&self) -> usize {
         self.targets.values().map(Vec::len).sum()

@@ -3,7 +3,7 @@
 use std::{
     env,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -127,6 +127,20 @@ impl NatsServer {
         std::fs::remove_dir_all(self.store.path().join("jetstream")).expect("the store can be removed");
     }
 
+    /// Of a stopped server: a backup of all that it has stored.
+    pub fn keep_store(&self) {
+        assert!(self.child.is_none(), "it still runs");
+        let (store, kept) = (self.store.path().join("jetstream"), self.store.path().join("kept"));
+        copy(&store, &kept).expect("the store can be copied");
+    }
+
+    /// Of a stopped server: it has again what was kept, and nothing that came since.
+    pub fn put_back_store(&self) {
+        self.lose_store();
+        let (store, kept) = (self.store.path().join("jetstream"), self.store.path().join("kept"));
+        copy(&kept, &store).expect("the store can be put back");
+    }
+
     /// Of a stopped server: this stream alone is lost.
     pub fn lose_stream(&self, name: &str) {
         assert!(self.child.is_none(), "it still runs");
@@ -150,6 +164,21 @@ impl Drop for NatsServer {
             eprintln!("--- log of nats-server ---\n{}", self.log());
         }
     }
+}
+
+/// A folder and all that is in it.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a server speaks first, as NATS does, and has JetStream.

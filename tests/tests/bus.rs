@@ -73,6 +73,7 @@ both_buses! {
         a_full_target_moves_no_bounds
         age_moves_the_bounds
         want_of_room_moves_the_bounds
+        the_end_is_certain_and_found_by_time
     }
     kv {
         what_is_put_is_read_until_it_is_deleted

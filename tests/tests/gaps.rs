@@ -13,6 +13,9 @@ use herald_tests::{
 };
 use serde_json::{Value, json};
 
+#[path = "gaps/losses.rs"]
+mod losses;
+
 /// What a target may keep in these tests, and how that is configured.
 const KEPT: usize = 20;
 const SMALL_LOG: &str = "[log]\nmax_messages_per_target = 20\n";

@@ -58,6 +58,20 @@ impl Progress {
         self.connected.store(newest, Ordering::Release);
     }
 
+    /// The log is another behind `same`. A cursor of what it is now follows with the next sweep: with its old one the
+    /// client would hear of the same gap again.
+    pub fn begin_again(&self, same: u64, round: u32) {
+        self.from.fetch_min(same, Ordering::AcqRel);
+        self.connected.fetch_min(same, Ordering::AcqRel);
+        self.gave(round);
+    }
+
+    /// Whether something that is gone, all before `first`, may be lacking. What the cursor that it connected with covers
+    /// is not.
+    pub fn may_lack(&self, first: u64) -> bool {
+        self.from.load(Ordering::Acquire).saturating_add(1) < first
+    }
+
     /// Whether it was connected before this was stored.
     pub fn was_before(&self, sequence: u64) -> bool {
         self.connected.load(Ordering::Acquire) < sequence
@@ -96,6 +110,19 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_is_another_brings_a_cursor_and_forgets_the_old_places() {
+        let progress = Progress::default();
+        progress.begin(90);
+        progress.connected(95);
+        assert!(progress.may_lack(92) && !progress.may_lack(91));
+        assert!(!progress.wants_cursor(2, 99), "nothing was given");
+        progress.begin_again(40, 2);
+        assert!(progress.was_before(41) && !progress.was_before(40));
+        assert!(progress.wants_cursor(3, 40));
+        assert!(!progress.wants_cursor(4, 41));
+    }
 
     #[test]
     fn a_cursor_follows_what_was_given_before_the_round_began() {

@@ -114,7 +114,7 @@ impl Hub {
             }
             match self.try_go_live(conn, &way.topic, way.at) {
                 Joining::Live(rest) => {
-                    way.close_if_lacking(&Page { entries: rest, left: 0 }).await;
+                    way.close_if_lacking(&Page { entries: rest, left: 0 }, way.from).await;
                     return true;
                 }
                 Joining::Gone => return true,
@@ -178,9 +178,11 @@ impl Hub {
         joining
     }
 
-    /// Reads the first page for one who is behind, to learn whether something is missing for good.
-    pub(super) async fn first_page(&self, behind: &mut Behind) -> Result<(), BusError> {
-        let page = self.reads.read(self.bus.log.as_ref(), &behind.topic.target, behind.at);
+    /// Reads the first page for one who is behind, to learn whether something is missing for good. The log is known to
+    /// have all up to `newest`.
+    pub(super) async fn first_page(&self, behind: &mut Behind, newest: u64) -> Result<(), BusError> {
+        let (log, target) = (self.bus.log.as_ref(), &behind.topic.target);
+        let page = self.reads.read_until(log, target, behind.at, newest);
         behind.page = Some(page.await?);
         Ok(())
     }
@@ -205,7 +207,7 @@ impl Way<'_> {
                 return Went::Astray;
             }
         };
-        self.close_if_lacking(&page).await;
+        self.close_if_lacking(&page, self.at).await;
         self.count += page.entries.len() as u64;
         match self.hub.give_page(self.conn, &self.topic, &page, &mut self.at).await {
             true => Went::On,
@@ -214,9 +216,12 @@ impl Way<'_> {
     }
 
     /// Where the log may have lost something before this page was read, the connection comes back with its cursor, and
-    /// is told.
-    async fn close_if_lacking(&self, page: &Page) {
+    /// is told: by pages that are read afresh.
+    async fn close_if_lacking(&self, page: &Page, after: u64) {
         if !self.told_of_gap && self.hub.may_lack(page, self.count, self.from).await {
+            for place in [self.from, after] {
+                self.hub.reads.drop_page(&self.topic.target, place);
+            }
             self.conn.close(CloseCode::Unavailable);
         }
     }

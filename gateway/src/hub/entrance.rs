@@ -81,10 +81,7 @@ impl Hub {
             entries.push(self.entry(conn, &Target::group(name.clone()), *since).await?);
         }
         let newest = self.told_newest(&entries, start).await?;
-        let resuming = match start {
-            Start::Cursor(cursor) if cursor.log == newest.log => Some(cursor.sequence),
-            _ => None,
-        };
+        let resuming = self.resuming(start, &newest).await?;
         for entry in &mut entries {
             entry.start(start, resuming, &inbox, &newest);
         }
@@ -92,7 +89,7 @@ impl Hub {
             .iter()
             .filter_map(|entry| entry.topic.state.lock().sequencer.position());
         let delivered = delivered.max().unwrap_or(0);
-        let mut behind = self.go_live_or_behind(conn, entries).await?;
+        let mut behind = self.go_live_or_behind(conn, entries, &newest).await?;
         let lost = match (start, resuming) {
             (Start::Cursor(_), None) => true,
             (_, Some(at)) => newest.bounds.is_some_and(|bounds| {
@@ -174,7 +171,12 @@ impl Hub {
 
     /// Reads the beginning of what was missed; then, with nothing more that can fail, makes the connection live wherever
     /// it has missed nothing.
-    async fn go_live_or_behind(&self, conn: &Arc<Conn>, entries: Vec<Entry>) -> Result<Vec<Behind>, BusError> {
+    async fn go_live_or_behind(
+        &self,
+        conn: &Arc<Conn>,
+        entries: Vec<Entry>,
+        newest: &Newest,
+    ) -> Result<Vec<Behind>, BusError> {
         let mut behind = Vec::new();
         let mut current = Vec::new();
         for entry in entries {
@@ -184,7 +186,8 @@ impl Hub {
             }
         }
         for one in &mut behind {
-            self.first_page(one).await?;
+            let told = newest.sequences.get(&one.topic.target).copied();
+            self.first_page(one, told.unwrap_or(0)).await?;
         }
         for Entry { topic, from, .. } in current {
             let mut state = topic.state.lock();

@@ -101,13 +101,13 @@ impl Sequencer {
         Step::Deliver
     }
 
-    /// The log was made anew and counts from 1 again: nothing of it has been delivered.
-    pub fn restart(&mut self) {
+    /// The log is another behind `same`: of that nothing has been delivered.
+    pub fn restart(&mut self, same: u64) {
         *self = Self {
-            last_seen: Some(0),
+            last_seen: Some(same),
             wanted: None,
             newest: 0,
-            known_from: 0,
+            known_from: same,
         };
     }
 

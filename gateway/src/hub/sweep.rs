@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use herald_proto::{Target, offset::Cursor};
+use herald_proto::{LogId, Target, offset::Cursor};
 use herald_router::bus::{Bounds, BusError};
 use parking_lot::Mutex;
 use tokio::{
@@ -49,6 +49,8 @@ pub(super) struct Rounds {
     /// Everything up to here has been delivered to whom it was for.
     watermark: AtomicU64,
     moved: Mutex<Option<Instant>>,
+    /// Which log all this is about.
+    log: Mutex<Option<LogId>>,
     /// What the log still had at the last sweep.
     bounds: Mutex<Option<Bounds>>,
     /// Targets that were subscribed to of late.
@@ -62,6 +64,7 @@ impl Rounds {
             started: AtomicU32::new(1),
             watermark: AtomicU64::new(0),
             moved: Mutex::default(),
+            log: Mutex::default(),
             bounds: Mutex::default(),
             fresh: Mutex::default(),
             now: Notify::new(),
@@ -81,6 +84,12 @@ impl Rounds {
         let mut fresh = self.fresh.lock();
         let count = fresh.iter().take_while(|(at, _)| *at <= now).count();
         fresh.drain(..count).map(|(_, target)| target).collect()
+    }
+
+    /// Whether there was another log until now.
+    pub fn is_another(&self, log: &LogId) -> bool {
+        let before = self.log.lock().replace(log.clone());
+        before.is_some_and(|before| before != *log)
     }
 
     fn begin(&self) -> u32 {
@@ -111,9 +120,9 @@ impl Hub {
         self.rounds.watermark.load(Ordering::Acquire)
     }
 
-    /// The log is another: what was delivered of the old one says nothing.
-    pub(super) fn forget_watermark(&self) {
-        self.rounds.watermark.store(0, Ordering::Release);
+    /// The log is another behind `same`: what was delivered of the old one says nothing.
+    pub(super) fn move_watermark_back(&self, same: u64) {
+        self.rounds.watermark.fetch_min(same, Ordering::AcqRel);
         *self.rounds.bounds.lock() = None;
         self.reads.clear();
     }
@@ -135,12 +144,14 @@ impl Hub {
     /// Sweeps until dropped.
     pub(super) async fn sweep_forever(self: Arc<Self>) {
         let mut disturbances = self.disturbances();
+        let mut id = self.bus.log.id();
         let mut next = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(next) => {}
                 () = self.rounds.now.notified() => {}
                 Ok(()) = disturbances.changed() => {}
+                Ok(()) = id.changed() => {}
                 () = sleep(SETTLED / 4) => {
                     self.look_at_fresh().await;
                     continue;
@@ -197,17 +208,23 @@ impl Hub {
     /// How many targets there are.
     async fn sweep(&self) -> Result<usize, BusError> {
         let begun = Instant::now();
-        let round = self.rounds.begin();
         let log = self.bus.log.id().borrow().clone();
         let log = log.ok_or_else(|| BusError::Unavailable("the log was never reached".to_owned()))?;
+        self.follow_log(&log);
+        let round = self.rounds.begin();
         let targets: Vec<Target> = self.topics.iter().map(|topic| topic.key().clone()).collect();
         let newer = self.bus.log.newer(&targets, self.watermark()).await?;
         // Asked after what is newer, so that nothing of that is trimmed unnoticed.
         let bounds = self.bus.log.bounds().await?;
+        if self.follow_end(bounds).await? {
+            self.sweep_now();
+            return Err(BusError::Unavailable("the log has lost its end".to_owned()));
+        }
         *self.rounds.bounds.lock() = Some(bounds);
+        self.close_lacking(bounds.first);
         self.repair_all(&newer.targets);
-        self.repaired(&newer.targets).await?;
-        if self.bus.log.id().borrow().as_ref() != Some(&log) {
+        self.repaired(&newer.targets, &log).await?;
+        if !self.is_still(&log) {
             return Err(BusError::Unavailable("the log was made anew".to_owned()));
         }
         self.rounds.advance(newer.upto);
@@ -223,8 +240,12 @@ impl Hub {
         Ok(targets.len())
     }
 
-    /// Waits until all of these, or what came after them, has been delivered.
-    async fn repaired(&self, newer: &[(Target, u64)]) -> Result<(), BusError> {
+    fn is_still(&self, log: &LogId) -> bool {
+        self.bus.log.id().borrow().as_ref() == Some(log)
+    }
+
+    /// Waits until all of these, or what came after them, has been delivered, or belongs to a log that is gone.
+    async fn repaired(&self, newer: &[(Target, u64)], log: &LogId) -> Result<(), BusError> {
         let mut missing: Vec<&(Target, u64)> = newer.iter().collect();
         let all = async {
             loop {
@@ -232,7 +253,7 @@ impl Hub {
                     let topic = self.existing(target);
                     topic.is_some_and(|topic| !topic.state.lock().sequencer.is_past(*sequence))
                 });
-                if missing.is_empty() {
+                if missing.is_empty() || !self.is_still(log) {
                     return;
                 }
                 sleep(LOOK).await;

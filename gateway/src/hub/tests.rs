@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use herald_proto::Target;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use self::world::{Guest, World};
@@ -70,15 +71,53 @@ async fn schedule(seed: u64) {
     }
 }
 
+/// Replicas lag, so that what they answer says nothing of where the log ends.
+#[test]
+fn a_cursor_ahead_of_the_log_is_a_gap_and_one_at_its_end_is_not() {
+    for seed in 0..50 {
+        in_virtual_time(async move {
+            let rates = Rates {
+                lag: 50,
+                ..Rates::default()
+            };
+            let world = World::new(seed, rates, 1_000);
+            let mut guest = Guest::new(0, 1);
+            guest.come(&world).await;
+            for _ in 0..5 {
+                world.store(&Target::user("u0")).await;
+            }
+            tokio::time::sleep(Duration::from_secs(15)).await;
+            for (ahead, gap) in [(0, false), (500, true), (0, false)] {
+                guest.read();
+                guest.cut(&world);
+                guest.move_cursor(ahead);
+                guest.told_of_gap = false;
+                guest.come(&world).await;
+                assert_eq!((guest.resumed, guest.told_of_gap), (!gap, gap), "seed {seed}, {ahead}");
+                world.store(&Target::user("u0")).await;
+                tokio::time::sleep(Duration::from_secs(15)).await;
+                guest.read();
+                assert!(guest.has_all(&world) && guest.place() < 500, "seed {seed}, {ahead}");
+            }
+            guest.told_of_gap = false;
+            guest.check(&world, seed);
+        });
+    }
+}
+
+fn in_virtual_time(schedule: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(schedule);
+}
+
 /// Each in a runtime of its own, so that nothing of one is left in the next.
 fn run(seeds: std::ops::Range<u64>) {
     for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(schedule(seed));
+        in_virtual_time(schedule(seed));
     }
 }
 

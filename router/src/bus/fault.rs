@@ -222,6 +222,10 @@ impl Log for FaultyLog {
         self.log.bounds().await
     }
 
+    async fn first_since(&self, time_ms: u64) -> Result<Option<u64>> {
+        self.log.first_since(time_ms).await
+    }
+
     fn disturbances(&self) -> watch::Receiver<u64> {
         self.log.disturbances()
     }

@@ -66,6 +66,10 @@ impl Page {
 pub struct Bounds {
     /// From this sequence on nothing is gone but by the limit of messages per target.
     pub first: u64,
+    /// The newest sequence that was given to a message, and that message's time. Certain, unlike what replicas answer:
+    /// nothing that was acked before the question is beyond it.
+    pub last: u64,
+    pub last_ms: u64,
     /// That limit.
     pub per_target: u64,
 }
@@ -124,7 +128,11 @@ pub trait Log: Send + Sync {
     /// The last up to `limit` stored messages of `target` before `before`. May lag some milliseconds behind acks.
     async fn read_back(&self, target: &Target, before: u64, limit: usize) -> Result<Page>;
 
+    /// As certain as [`Log::get`].
     async fn bounds(&self) -> Result<Bounds>;
+
+    /// The sequence of the first message that was stored at this time or later. As certain as [`Log::get`].
+    async fn first_since(&self, time_ms: u64) -> Result<Option<u64>>;
 
     /// Changes when live copies may have been lost: a connection broke, a subscription overflowed.
     fn disturbances(&self) -> watch::Receiver<u64>;

@@ -62,3 +62,18 @@ pub(crate) async fn want_of_room_moves_the_bounds(world: World) {
     .await;
     assert!(world.bus.log.bounds().await.expect("told").first <= appended[99]);
 }
+
+pub(crate) async fn the_end_is_certain_and_found_by_time(world: World) {
+    let (log, ann) = (&world.bus.log, Target::user("ann"));
+    let first = world.append(&ann, "", "1").await.sequence;
+    let then = log.bounds().await.expect("told");
+    assert_eq!(then.last, first);
+    let stored = log.get(first).await.expect("read").expect("it is there");
+    assert_eq!(then.last_ms, stored.time_ms);
+    assert_eq!(log.first_since(then.last_ms + 1).await, Ok(None));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let second = world.append(&ann, "", "2").await.sequence;
+    assert_eq!(log.bounds().await.expect("told").last, second);
+    assert_eq!(log.first_since(then.last_ms).await, Ok(Some(first)));
+    assert_eq!(log.first_since(then.last_ms + 1).await, Ok(Some(second)));
+}

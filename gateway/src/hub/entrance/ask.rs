@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use herald_router::bus::BusError;
+use herald_proto::offset::Cursor;
+use herald_router::bus::{Bounds, BusError};
 
 use super::{Entry, Start};
 use crate::hub::{
@@ -13,6 +14,8 @@ use crate::hub::{
 /// How often a question is asked again while replicas lag, and how soon.
 const LAGGING_ANSWERS: u32 = 50;
 const LAG: Duration = Duration::from_millis(20);
+/// A leader may have yet to apply what a replica has shown already.
+const APPLIED: Duration = Duration::from_millis(100);
 
 impl Hub {
     /// What is newest, told to all that is entered. An answer from a replica that lags behind what was delivered here
@@ -33,6 +36,34 @@ impl Hub {
             tokio::time::sleep(LAG).await;
         }
         Err(BusError::Timeout)
+    }
+
+    /// The place of the cursor, if it is honoured: it is this log's, and the log reaches it.
+    pub(super) async fn resuming(&self, start: &Start, newest: &Newest) -> Result<Option<u64>, BusError> {
+        match start {
+            Start::Cursor(cursor) if cursor.log == newest.log => {
+                let ahead = self.is_ahead(cursor, newest).await?;
+                Ok((!ahead).then_some(cursor.sequence))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether the log ends before a cursor that it has given: it has lost its end since. Replicas that lag say nothing
+    /// about that.
+    async fn is_ahead(&self, cursor: &Cursor, newest: &Newest) -> Result<bool, BusError> {
+        let beyond = |bounds: Bounds| bounds.last < cursor.sequence;
+        if !newest.bounds.is_some_and(beyond) {
+            return Ok(false);
+        }
+        tokio::time::sleep(APPLIED).await;
+        let bounds = self.bus.log.bounds().await?;
+        if beyond(bounds) && bounds.last < self.watermark() {
+            // This node is to notice first, and to begin again: so far it has no cursor to give.
+            self.sweep_now();
+            return Err(BusError::Unavailable("the log has lost its end".to_owned()));
+        }
+        Ok(beyond(bounds))
     }
 
     async fn ask_newest(&self, entries: &[Entry], start: &Start) -> Result<Arc<Newest>, BusError> {

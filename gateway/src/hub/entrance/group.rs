@@ -63,8 +63,8 @@ impl Hub {
             log: self.log_id()?,
             sequence: since,
         });
-        self.told_newest(&entries, &start).await?;
-        self.go_live_or_behind(conn, entries).await
+        let newest = self.told_newest(&entries, &start).await?;
+        self.go_live_or_behind(conn, entries, &newest).await
     }
 
     fn log_id(&self) -> Result<LogId, BusError> {

@@ -29,13 +29,24 @@ fn trimming_is_no_hole() {
 fn a_new_log_is_read_from_its_beginning() {
     let mut s = Sequencer::default();
     assert_eq!(s.live(1000, 999), Step::Deliver);
-    s.restart();
+    s.restart(0);
     assert_eq!(s.live(3, 2), Step::Hold { begin: true });
     assert_eq!(s.read_after(), Some(0));
     assert!(s.read(1) && s.read(2) && s.read(3) && s.is_closed());
-    s.restart();
+    s.restart(0);
     assert!(s.expect(2) && !s.expect(2));
     assert!(s.read(1) && s.read(2) && s.is_closed() && !s.expect(2));
+}
+
+#[test]
+fn a_log_that_lost_its_end_goes_on_from_where_it_is_the_same() {
+    let mut s = Sequencer::default();
+    assert_eq!(s.live(1000, 999), Step::Deliver);
+    s.restart(600);
+    assert!(s.is_current(600) && !s.is_current(500) && !s.is_behind());
+    assert_eq!(s.live(601, 550), Step::Deliver);
+    assert_eq!(s.live(603, 602), Step::Hold { begin: true });
+    assert_eq!(s.read_after(), Some(601));
 }
 
 proptest! {

@@ -11,6 +11,7 @@ use herald_proto::{
     Offset, Target,
     cluster::{GroupMembership, Stored},
     id,
+    offset::Cursor,
     subject::Names,
 };
 use herald_router::bus::{
@@ -143,7 +144,8 @@ pub struct Guest {
     last: HashMap<String, u64>,
     /// The last of this connection, by target.
     last_here: HashMap<String, u64>,
-    told_of_gap: bool,
+    pub told_of_gap: bool,
+    pub resumed: bool,
     faults: Vec<String>,
 }
 
@@ -170,6 +172,7 @@ impl Guest {
             last: HashMap::new(),
             last_here: HashMap::new(),
             told_of_gap: false,
+            resumed: false,
             faults: Vec::new(),
         }
     }
@@ -217,6 +220,7 @@ impl Guest {
         };
         conn.progress.caught_up();
         self.told_of_gap |= entered.gap;
+        self.resumed = entered.resumed;
         if self.cursor.is_none() {
             let stored = world.stored.lock();
             let newest = |sequences: &Vec<u64>| sequences.iter().copied().max().unwrap_or(0);
@@ -227,6 +231,20 @@ impl Guest {
         conn.release(Some(Bytes::new()));
         world.hub.follow(&conn, entered);
         self.conn = Some(conn);
+    }
+
+    fn cursor(&self) -> Cursor {
+        self.cursor.as_ref().unwrap().parse().unwrap()
+    }
+
+    pub fn place(&self) -> u64 {
+        self.cursor().sequence
+    }
+
+    pub fn move_cursor(&mut self, ahead: u64) {
+        let mut cursor = self.cursor();
+        cursor.sequence += ahead;
+        self.cursor = Some(cursor.to_string());
     }
 
     /// What was not read until now is lost on the way.

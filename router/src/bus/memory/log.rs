@@ -197,6 +197,10 @@ impl Log for MemoryLog {
         Ok(self.store.lock().bounds())
     }
 
+    async fn first_since(&self, time_ms: u64) -> Result<Option<u64>> {
+        Ok(self.store.lock().first_since(time_ms))
+    }
+
     /// Memory loses nothing.
     fn disturbances(&self) -> watch::Receiver<u64> {
         self.disturbances.subscribe()

@@ -89,6 +89,10 @@ impl Log for NatsLog {
         self.stream_bounds().await
     }
 
+    async fn first_since(&self, time_ms: u64) -> Result<Option<u64>> {
+        self.first_from_leader(time_ms).await
+    }
+
     fn disturbances(&self) -> watch::Receiver<u64> {
         self.shared.link.disturbances()
     }

@@ -36,9 +36,43 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     days.checked_sub(719_468)
 }
 
+/// The other way round.
+pub(super) fn rfc3339(unix_ms: u64) -> String {
+    let (seconds, ms) = (unix_ms / 1_000, unix_ms % 1_000);
+    let (year, month, day) = date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+/// Year, month and day so many days after 1970-01-01; years are counted from March here too.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (year * 365 + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + later, month, day)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::unix_ms;
+    use proptest::prelude::*;
+
+    use super::{rfc3339, unix_ms};
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(ms in 0_u64..253_402_300_800_000) {
+            prop_assert_eq!(unix_ms(&rfc3339(ms)), Some(ms));
+        }
+    }
+
+    #[test]
+    fn timestamps_are_written_as_nats_reads_them() {
+        assert_eq!(rfc3339(951_825_600_500), "2000-02-29T12:00:00.500Z");
+    }
 
     #[test]
     fn timestamps_of_nats_are_read() {

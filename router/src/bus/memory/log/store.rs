@@ -17,6 +17,7 @@ const OVERHEAD: u64 = 128;
 pub(super) struct Store {
     limits: LogLimits,
     last: u64,
+    last_ms: u64,
     bytes: u64,
     /// The last message that went for its age or for want of room.
     trimmed: u64,
@@ -34,6 +35,7 @@ impl Store {
         Self {
             limits,
             last: 0,
+            last_ms: now_ms(),
             bytes: 0,
             trimmed: 0,
             targets: HashMap::new(),
@@ -63,6 +65,7 @@ impl Store {
         let entries = self.targets.entry(key.clone()).or_default();
         let previous = entries.back().map_or(0, |entry| entry.sequence);
         let time_ms = now_ms();
+        self.last_ms = time_ms;
         self.bytes += size(&payload);
         entries.push_back(LogEntry {
             payload,
@@ -85,6 +88,7 @@ impl Store {
 
     pub(super) fn beat(&mut self) {
         self.last += 1;
+        self.last_ms = now_ms();
         self.trim();
     }
 
@@ -157,6 +161,8 @@ impl Store {
     pub(super) fn bounds(&self) -> Bounds {
         Bounds {
             first: self.trimmed + 1,
+            last: self.last,
+            last_ms: self.last_ms,
             per_target: self.limits.max_messages_per_target,
         }
     }
@@ -165,6 +171,11 @@ impl Store {
         let entries = self.targets.get(self.order.get(&sequence)?)?;
         let at = entries.binary_search_by_key(&sequence, |entry| entry.sequence);
         entries.get(at.ok()?).cloned()
+    }
+
+    pub(super) fn first_since(&self, time_ms: u64) -> Option<u64> {
+        let mut sequences = self.order.keys().copied();
+        sequences.find(|sequence| self.get(*sequence).is_some_and(|entry| entry.time_ms >= time_ms))
     }
 
     pub(super) fn newer(&self, targets: &[Target], after: u64) -> Newer {

@@ -14,7 +14,7 @@ use super::{
         READ,
         direct::{Answer, BATCH_BYTES, answer},
         error::ApiError,
-        time::unix_ms,
+        time::{rfc3339, unix_ms},
     },
     NatsLog,
 };
@@ -81,8 +81,16 @@ impl NatsLog {
     }
 
     pub(super) async fn get_from_leader(&self, sequence: u64) -> Result<Option<LogEntry>> {
+        self.one_from_leader(json!({ "seq": sequence })).await
+    }
+
+    pub(super) async fn first_from_leader(&self, time_ms: u64) -> Result<Option<u64>> {
+        let question = json!({ "start_time": rfc3339(time_ms), "next_by_subj": self.shared.names.log_subjects() });
+        Ok(self.one_from_leader(question).await?.map(|entry| entry.sequence))
+    }
+
+    async fn one_from_leader(&self, question: serde_json::Value) -> Result<Option<LogEntry>> {
         let subject = format!("STREAM.MSG.GET.{}", self.shared.names.log_stream());
-        let question = json!({ "seq": sequence });
         let asked = self.shared.link.api(&subject, &question, READ);
         let found: Found = match asked.await {
             Ok(found) => found,
