@@ -191,6 +191,7 @@ async fn who_may_read_what() {
         user: "bob".to_owned(),
         group: "g".to_owned(),
         dedup: "join".to_owned(),
+        node: String::new(),
     };
     router.join(join).await.unwrap();
     // The directory does not know it yet: then the leader is asked.
