@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use herald_proto::subject::Names;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -52,6 +53,8 @@ struct Shared {
     shutdown: CancellationToken,
     /// A stream did not answer: look whether all are there still.
     look: Arc<Notify>,
+    /// Why the streams are not ready, while there is a connection.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// Returns without waiting for NATS; [`super::PubSub::state`] tells when it is there. Fails only for malformed URLs.
@@ -64,6 +67,7 @@ pub async fn bus(config: NatsConfig, shutdown: CancellationToken, tasks: &TaskTr
         tasks: tasks.clone(),
         shutdown,
         look: Arc::default(),
+        trouble: Arc::default(),
     };
     let state = watch::Sender::new(BusState::Starting);
     let id = watch::Sender::new(None);

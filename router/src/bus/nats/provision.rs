@@ -22,6 +22,8 @@ const SPACING: Duration = Duration::from_millis(100);
 /// How often a cluster that could not place three replicas is asked again.
 const SPREAD: Duration = Duration::from_secs(60);
 const REPLICAS: usize = 3;
+/// Characters of a trouble that are told: the server's own texts are shorter.
+const TROUBLE: usize = 200;
 
 pub(super) struct Supervisor {
     shared: Shared,
@@ -76,6 +78,7 @@ impl Supervisor {
     }
 
     fn lost(&self) -> Duration {
+        self.tell_trouble(None);
         self.state.send_if_modified(|state| {
             let was_ready = *state == BusState::Ready;
             if was_ready {
@@ -96,17 +99,20 @@ impl Supervisor {
                     *id = found;
                     new
                 });
+                self.tell_trouble(None);
                 self.set_state(BusState::Ready);
                 self.failing = false;
                 CHECK
             }
             Err(ApiError::NotFound) => {
+                self.tell_trouble(Some("no router has made them yet"));
                 self.set_state(BusState::Starting);
                 RETRY
             }
             // No leader, no answer: it may pass, and whoever uses the bus meets it by himself.
             Err(error) => {
                 let error = BusError::from(error);
+                self.tell_trouble(Some(&error.to_string()));
                 if std::mem::replace(&mut self.failing, true) {
                     tracing::debug!(%error, "NATS' streams are still not ready");
                 } else {
@@ -115,6 +121,12 @@ impl Supervisor {
                 RETRY
             }
         }
+    }
+
+    /// Anybody may ask for it: one line, and not more than fits one.
+    fn tell_trouble(&self, what: Option<&str>) {
+        let line = |what: &str| what.chars().filter(|c| !c.is_control()).take(TROUBLE).collect();
+        *self.shared.trouble.lock() = what.map(line);
     }
 
     fn set_state(&self, new: BusState) {
