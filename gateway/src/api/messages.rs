@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::ErrorBody;
 use crate::{
     dialect::{body, object::Object},
-    event::Body,
+    event::{self, Body},
     gateway::Gateway,
 };
 
@@ -57,13 +57,27 @@ enum Outcome {
 
 #[derive(Serialize)]
 struct Sent {
-    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     online: Option<bool>,
     duplicate: bool,
-    time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
+}
+
+impl From<event::Sent> for Sent {
+    fn from(sent: event::Sent) -> Self {
+        Self {
+            id: sent.id,
+            offset: sent.offset,
+            online: sent.online,
+            duplicate: sent.duplicate,
+            time: sent.time,
+        }
+    }
 }
 
 impl To {
@@ -184,12 +198,6 @@ impl Message<'_> {
             copy: false,
         };
         let sent = gateway.routers.send(&command).await?;
-        Ok(Sent {
-            id: sent.id,
-            offset: (sent.sequence > 0).then(|| format!("{}:{}", sent.log, sent.sequence)),
-            online: sent.online,
-            duplicate: sent.duplicate,
-            time: sent.time,
-        })
+        Ok(event::Sent::from(sent).into())
     }
 }
