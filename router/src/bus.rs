@@ -14,7 +14,7 @@ mod pubsub;
 
 pub use kv::{Bucket, Entry, Kv, KvEvent, Watch};
 pub use log::{
-    Appended, Bounds, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
+    Appended, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
 };
 pub use pubsub::{BusState, PubSub, Reply, Request, Requests};
 pub(crate) use pubsub::{ReplyTo, Source};

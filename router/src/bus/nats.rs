@@ -19,6 +19,7 @@ use pubsub::NatsPubSub;
 
 mod ack;
 mod error;
+mod kept;
 mod kv;
 mod link;
 mod log;

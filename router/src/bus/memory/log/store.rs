@@ -158,6 +158,7 @@ impl Store {
         Bounds {
             first: self.trimmed + 1,
             per_target: self.limits.max_messages_per_target,
+            earlier: None,
         }
     }
 

@@ -3,7 +3,10 @@
 use async_nats::jetstream::stream::Info;
 use serde_json::json;
 
-use super::{super::READ, NatsLog};
+use super::{
+    super::{READ, kept},
+    NatsLog,
+};
 use crate::bus::{Bounds, Result};
 
 impl NatsLog {
@@ -14,8 +17,8 @@ impl NatsLog {
         let info: Info = self.shared.link.api(&subject, &json!({}), READ).await?;
         Ok(Bounds {
             first: info.state.first_sequence,
-            // Negative: without a limit.
-            per_target: u64::try_from(info.config.max_messages_per_subject).unwrap_or(u64::MAX),
+            per_target: kept::limit(&info.config),
+            earlier: kept::earlier(&info),
         })
     }
 }
