@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use herald_proto::{
     CloseCode, ErrorCode, Target,
-    cluster::Stored,
+    cluster::{self, Stored},
     id::{self, IdError},
 };
 use herald_router::failure::Failure;
@@ -194,11 +194,24 @@ pub struct Connected {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sent {
-    pub id: String,
+    /// None, and no time: the first message with this key is no longer kept.
+    pub id: Option<String>,
     pub offset: Option<String>,
     pub online: Option<bool>,
     pub duplicate: bool,
-    pub time: u64,
+    pub time: Option<u64>,
+}
+
+impl From<cluster::Sent> for Sent {
+    fn from(sent: cluster::Sent) -> Self {
+        Self {
+            id: (!sent.id.is_empty()).then_some(sent.id),
+            offset: (sent.sequence > 0).then(|| format!("{}:{}", sent.log, sent.sequence)),
+            online: sent.online,
+            duplicate: sent.duplicate,
+            time: (sent.time > 0).then_some(sent.time),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -6,7 +6,7 @@ use anyhow::Context;
 use herald_proto::subject::Names;
 use herald_router::{
     admin::{Admin, Ready},
-    bus::{Bus, BusState, memory, nats},
+    bus::{Bus, memory, nats},
     core::Router,
     http, service,
     service::Readiness,
@@ -129,19 +129,17 @@ fn embedded(
 fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: CancellationToken) -> Ready {
     Box::new(move || {
         if stop.is_cancelled() {
-            return Err("draining");
+            return Err("draining".into());
         }
-        if *bus.pubsub.state().borrow() != BusState::Ready {
-            return Err("no connection to NATS");
-        }
+        bus.check()?;
         if let Some(router) = &inside {
             router.check()?;
         }
         if !gateway.revoked.is_known() {
-            return Err("revoked tokens are not known yet");
+            return Err("revoked tokens are not known yet".into());
         }
         if !gateway.hub.keeps_up() {
-            return Err("behind the log");
+            return Err("behind the log".into());
         }
         Ok(())
     })

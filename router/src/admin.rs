@@ -1,6 +1,6 @@
 //! What every node's admin listener serves without a key: health and metrics.
 
-use std::net::SocketAddr;
+use std::{borrow::Cow, net::SocketAddr};
 
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::http::{self, Body};
 
 /// Says whether the node can do its work now, or why not.
-pub type Ready = Box<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
+pub type Ready = Box<dyn Fn() -> Result<(), Cow<'static, str>> + Send + Sync>;
 
 pub struct Admin {
     ready: Ready,

@@ -3,7 +3,7 @@
 //! Three small capabilities, [`PubSub`], [`Log`] and [`Kv`], each with an implementation in memory (the embedded default)
 //! and one over NATS. `tests/tests/bus.rs` holds both to the same promises. Callers use these and nothing beneath them.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 pub mod fault;
 mod kv;
@@ -14,7 +14,7 @@ mod pubsub;
 
 pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Watch};
 pub use log::{
-    Appended, Bounds, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
+    Appended, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
 };
 pub use pubsub::{BusState, PubSub, Reply, Request, Requests};
 pub(crate) use pubsub::{ReplyTo, Source};
@@ -25,6 +25,19 @@ pub struct Bus {
     pub pubsub: Arc<dyn PubSub>,
     pub log: Arc<dyn Log>,
     pub kv: Arc<dyn Kv>,
+}
+
+impl Bus {
+    /// Err says why it cannot be used now.
+    pub fn check(&self) -> Result<(), Cow<'static, str>> {
+        if *self.pubsub.state().borrow() == BusState::Ready {
+            return Ok(());
+        }
+        Err(match self.pubsub.trouble() {
+            Some(trouble) => format!("NATS' streams are not ready: {trouble}").into(),
+            None => "no connection to NATS".into(),
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

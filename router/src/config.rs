@@ -207,17 +207,32 @@ impl NatsSettings {
     }
 }
 
+/// NATS holds an age as nanoseconds in 64 bits, which is 292 years; nobody who writes more than ten means it.
+const MAX_AGE: Duration = Duration::from_secs(87_600 * 3_600);
+/// What NATS can hold.
+const MAX_NUMBER: u64 = i64::MAX as u64;
+
 impl LogSettings {
     pub fn check(&self, faults: &mut Faults) {
         if self.max_age < Duration::from_secs(300) {
             // Retries are recognised for 150 s, and a stream cannot do that for longer than it keeps messages.
             faults.add("log.max_age", "must be at least 5m");
         }
+        if self.max_age > MAX_AGE {
+            faults.add("log.max_age", "must be at most 87600h (ten years)");
+        }
         if self.max_messages_per_target == 0 {
             faults.add("log.max_messages_per_target", "must be at least 1");
         }
+        if self.max_messages_per_target > MAX_NUMBER {
+            let most = format!("must be at most {MAX_NUMBER}");
+            faults.add("log.max_messages_per_target", most);
+        }
         if self.max_bytes < ByteSize::mib(1) {
             faults.add("log.max_bytes", "must be at least 1MiB");
+        }
+        if self.max_bytes.as_u64() > MAX_NUMBER {
+            faults.add("log.max_bytes", "must be less than 8EiB");
         }
         if let Some(replicas) = self.replicas
             && !(1..=5).contains(&replicas)

@@ -166,7 +166,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     let draining = stop.clone();
     let ready = move || {
         if draining.is_cancelled() {
-            return Err("draining");
+            return Err("draining".into());
         }
         readiness.check()
     };

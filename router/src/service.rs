@@ -1,6 +1,6 @@
 //! Serves commands from the bus, as one of any number of equal routers in one queue group.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use herald_proto::cluster::MemberLeft;
 use prost::Message;
@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::{
     beat,
-    bus::{BusError, BusState, Request, Requests},
+    bus::{Bus, BusError, BusState, Request, Requests},
     core::Router,
     watches,
 };
@@ -24,34 +24,34 @@ const RETRY: Duration = Duration::from_millis(500);
 /// A running router's readiness: it serves only while its watches are current.
 #[derive(Clone)]
 pub struct Readiness {
-    bus: watch::Receiver<BusState>,
+    bus: Bus,
+    state: watch::Receiver<BusState>,
     watches: [watch::Receiver<bool>; 2],
     serving: watch::Receiver<bool>,
 }
 
 impl Readiness {
     /// Err names what is missing.
-    pub fn check(&self) -> Result<(), &'static str> {
-        if *self.bus.borrow() != BusState::Ready {
-            Err("no connection to NATS")
-        } else if !self.watches.iter().all(|w| *w.borrow()) {
-            Err("tables are not current")
+    pub fn check(&self) -> Result<(), Cow<'static, str>> {
+        self.bus.check()?;
+        if !self.watches.iter().all(|w| *w.borrow()) {
+            Err("tables are not current".into())
         } else if !*self.serving.borrow() {
-            Err("not serving")
+            Err("not serving".into())
         } else {
             Ok(())
         }
     }
 
     fn current(&self) -> bool {
-        *self.bus.borrow() == BusState::Ready && self.watches.iter().all(|w| *w.borrow())
+        *self.state.borrow() == BusState::Ready && self.watches.iter().all(|w| *w.borrow())
     }
 
     async fn changed(&mut self) {
         let [groups, presence] = &mut self.watches;
         // A sender that is gone ends with the process: nothing to wait for any more but shutdown.
         let gone = tokio::select! {
-            r = self.bus.changed() => r.is_err(),
+            r = self.state.changed() => r.is_err(),
             r = groups.changed() => r.is_err(),
             r = presence.changed() => r.is_err(),
         };
@@ -66,7 +66,8 @@ impl Readiness {
 pub fn start(router: Router, node: &str, shutdown: CancellationToken, tasks: &TaskTracker) -> Readiness {
     let (serving, seen) = watch::channel(false);
     let readiness = Readiness {
-        bus: router.bus.pubsub.state(),
+        bus: router.bus.clone(),
+        state: router.bus.pubsub.state(),
         watches: watches::start(&router, node, &shutdown, tasks),
         serving: seen,
     };

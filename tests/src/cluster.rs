@@ -67,6 +67,12 @@ impl<N> Cluster<N> {
         cluster
     }
 
+    /// The same with another configuration, which later ones get too.
+    pub async fn restart_router_with(&mut self, i: usize, config: &str) {
+        config.clone_into(&mut self.config);
+        self.restart_router(i).await;
+    }
+
     async fn router(&self) -> Node {
         let config = file(&self.config);
         let path = config.path().to_str().expect("UTF-8").to_owned();

@@ -109,7 +109,8 @@ pub fn decode(bytes: &[u8]) -> Value {
         ),
         Frame::Sent(s) => (
             "sent",
-            json!({"id": s.id, "offset": s.offset, "online": s.online, "duplicate": s.duplicate, "time": s.time}),
+            json!({"id": Some(s.id).filter(|id| !id.is_empty()), "offset": s.offset, "online": s.online,
+                "duplicate": s.duplicate, "time": Some(s.time).filter(|time| *time > 0)}),
         ),
         Frame::Joined(j) => ("joined", json!({"group": j.group})),
         Frame::Left(l) => ("left", json!({"group": l.group})),

@@ -3,8 +3,10 @@
 
 use herald_tests::{
     client::{Client, Dialect},
+    eventually,
     gateway::{API_KEY, Config, FREE, SECRET, dev_gateway},
     http::{DEV_API_KEY, get, messages, post, request},
+    nats::NatsServer,
     process::Node,
     token,
 };
@@ -70,11 +72,11 @@ async fn the_gauge_of_connections_is_true() {
     for i in 0..5 {
         clients.push(Client::dev(gateway.public(), &format!("u{i}")).await);
     }
-    herald_tests::eventually("five connections", async || connections().await == 5.0).await;
+    eventually("five connections", async || connections().await == 5.0).await;
     for client in clients {
         client.close().await;
     }
-    herald_tests::eventually("none", async || connections().await == 0.0).await;
+    eventually("none", async || connections().await == 0.0).await;
 }
 
 #[tokio::test]
@@ -100,6 +102,38 @@ async fn a_gateway_without_its_nats_is_alive_and_not_ready() {
     assert_eq!(get(router.admin(), "/health/live").await.status, 200);
     assert_eq!(get(router.admin(), "/health/ready").await.status, 503);
     assert!(gateway.running() && router.running());
+}
+
+/// Whoever looks why it is not ready is told what NATS lacks, and not that it is away.
+#[tokio::test]
+async fn a_router_whose_streams_are_refused_says_why_it_is_not_ready() {
+    let nats = NatsServer::start_with("jetstream { max_file_store: 16MB }\n").await;
+    let url = nats.url();
+    let mut router = Node::spawn("herald-router", ["--dev", "--nats", &url, "--admin", FREE]);
+    let mut gateway = Node::spawn(
+        "herald-gateway",
+        ["--dev", "--nats", &url, "--listen", FREE, "--admin", FREE],
+    );
+    for (node, why) in [
+        (&mut router, "insufficient storage resources"),
+        (&mut gateway, "no router has made them"),
+    ] {
+        node.listens("admin").await;
+        let admin = node.admin();
+        eventually(why, async || {
+            let ready = get(admin, "/health/ready").await;
+            assert_eq!(ready.status, 503);
+            ready.body.contains(why)
+        })
+        .await;
+    }
+    drop(nats);
+    for node in [&router, &gateway] {
+        eventually("that is away", async || {
+            get(node.admin(), "/health/ready").await.body == "no connection to NATS\n"
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use herald_tests::{
     client::{Client, Dialect, Upgrade},
     cluster::{Cluster, LOG_STREAM},
+    eventually,
     follower::Follower,
     gateway::{Config, SECRET, dev_gateway},
     nats::cluster::api,
@@ -91,6 +92,59 @@ async fn what_was_trimmed_by_count_is_a_gap_on_every_gateway_of_a_cluster() {
         assert_eq!(bob.connected["gap"], gap, "{count}: {}", bob.connected);
         assert_newest(&bob, "user.bob", count);
     }
+}
+
+async fn log_metadata(cluster: &Cluster) -> Value {
+    let nats = async_nats::connect(cluster.nats.url()).await.unwrap();
+    let info = api(&nats, &format!("STREAM.INFO.{LOG_STREAM}"), &json!({})).await;
+    info.unwrap()["config"]["metadata"].take()
+}
+
+/// Raising the limit brings nothing back of what the lower one has trimmed.
+#[tokio::test]
+async fn what_a_lower_limit_has_trimmed_stays_a_gap_when_the_limit_is_raised() {
+    let mut cluster = Cluster::start_with(1, 1, SMALL_LOG).await;
+    let address = cluster.gateways[0].public();
+    let mut alice = Client::dev(address, "alice").await;
+    let mut bob = bob_has_been_at(address).await;
+    let first = alice.say(user("bob"), json!(0)).await["offset"].clone();
+    for n in 1..KEPT + 10 {
+        alice.say(user("bob"), json!(n)).await;
+    }
+    cluster.routers[0].kill();
+    let larger = "[log]\nmax_messages_per_target = 1000\n";
+    cluster.restart_router_with(0, larger).await;
+    cluster.ready().await;
+    bob.resume(address).await;
+    assert_eq!(bob.connected["gap"], true, "{}", bob.connected);
+    let history = json!({"history": {"of": {"user": true}, "after": first, "limit": 1}});
+    let history = bob.client().ask(history, "history").await;
+    assert_eq!(history["gap"], true, "{history}");
+    alice.say(user("bob"), json!("mark")).await;
+    bob.until_heard(&json!("mark")).await;
+    assert_newest(&bob, "user.bob", KEPT + 10);
+
+    // What comes once no server trims by the old limit is kept as the new one says.
+    eventually("the raise is noted as done", async || {
+        log_metadata(&cluster).await["herald_raised_at"].is_string()
+    })
+    .await;
+    let settled = alice.say(user("bob"), json!("settled")).await["offset"].clone();
+    bob.until("a cursor past all that", |bob| past(bob.cursor.as_ref(), &settled))
+        .await;
+    bob.cut();
+    for n in 0..KEPT + 10 {
+        alice.say(user("bob"), json!({ "new": n })).await;
+    }
+    bob.resume(address).await;
+    assert_eq!(bob.connected["gap"], false, "{}", bob.connected);
+    bob.until_heard(&json!({ "new": KEPT + 9 })).await;
+}
+
+/// Whether a cursor stands at an offset or behind it.
+fn past(cursor: Option<&String>, offset: &Value) -> bool {
+    let number = |text: &str| text.rsplit_once(':').and_then(|(_, number)| number.parse::<u64>().ok());
+    cursor.and_then(|cursor| number(cursor)) >= offset.as_str().and_then(number)
 }
 
 /// Age and size trim from the front of the whole log, as a purge does; no test can wait for the least age of five

@@ -5,6 +5,7 @@ use herald_tests::{
     client::{Client, Dialect},
     cluster::Cluster,
     follower::Follower,
+    heard::split,
     http::messages,
     token,
 };
@@ -82,6 +83,66 @@ async fn one_call_of_the_application_with_a_key_reaches_each_of_its_targets_once
         assert_eq!(user.heard.bodies(&target), [json!("once"), json!("mark")]);
         assert_eq!(user.heard.ids(&target)[0], sent["id"]);
     }
+}
+
+/// Sent one after another: so the first of them is the one that counts, and the others are its retries.
+#[tokio::test]
+async fn one_call_with_a_key_and_the_same_target_again_and_again_counts_the_first() {
+    let cluster = Cluster::start(2, 1).await;
+    let admin = cluster.gateways[0].admin();
+    let names = ["u1", "u2", "u1", "u3", "u1", "u2"];
+    for n in 0..20 {
+        let call = json!({"to": {"users": names}, "body": n, "key": format!("k-{n}")});
+        let results = messages(admin, &call).await;
+        assert_eq!(results.len(), names.len());
+        for (i, name) in names.iter().enumerate() {
+            let first = names.iter().position(|other| other == name).unwrap();
+            if first < i {
+                assert_same(&results[i], &results[first]);
+            } else {
+                assert_eq!(results[i]["duplicate"], false, "{i}: {results:?}");
+            }
+        }
+    }
+    // Without a key each is a message of its own, in the order of the call.
+    let call = json!({"to": {"users": vec!["u1"; 50]}, "body": "plain"});
+    let results = messages(admin, &call).await;
+    let sequence = |sent: &Value| split(&sent["offset"]).1;
+    assert!(
+        results.is_sorted_by(|one, next| sequence(one) < sequence(next)),
+        "{results:?}"
+    );
+}
+
+/// Nobody could find anything under an id that was made up for the answer.
+#[tokio::test]
+async fn a_duplicate_of_what_is_no_longer_kept_tells_no_id() {
+    let cluster = Cluster::start_with(1, 1, "[log]\nmax_messages_per_target = 20\n").await;
+    let (address, admin) = (cluster.gateways[0].public(), cluster.gateways[0].admin());
+    let of_the_application = json!({"to": user("bob"), "body": 1, "key": "k-1"});
+    let first_call = messages(admin, &of_the_application).await.remove(0);
+    let mut firsts = Vec::new();
+    for dialect in Dialect::BOTH {
+        let mut alice = Client::with_token(address, dialect, &token::dev(&format!("alice-{dialect:?}"))).await;
+        let first = alice.ask(with_key(&user("bob"), json!(1)), "sent").await;
+        assert!(first["id"].is_string() && first["time"].is_u64(), "{first}");
+        firsts.push((alice, first));
+    }
+    for n in 0..30 {
+        messages(admin, &json!({"to": user("bob"), "body": n})).await;
+    }
+    let assert_forgotten = |again: &Value, first: &Value| {
+        assert_eq!(
+            (&again["duplicate"], &again["offset"]),
+            (&json!(true), &first["offset"])
+        );
+        assert_eq!((again.get("id"), again.get("time")), (None, None), "{again}");
+    };
+    for (mut alice, first) in firsts {
+        let again = alice.ask(with_key(&user("bob"), json!(1)), "sent").await;
+        assert_forgotten(&again, &first);
+    }
+    assert_forgotten(&messages(admin, &of_the_application).await[0], &first_call);
 }
 
 /// The answer was lost with the node: the key finds the first message on another.

@@ -1,5 +1,7 @@
 //! `POST /api/v1/messages`: one message to one or many targets.
 
+use std::collections::HashMap;
+
 use futures_util::{StreamExt, stream};
 use herald_proto::{
     Target,
@@ -13,7 +15,7 @@ use serde_json::value::RawValue;
 use super::ErrorBody;
 use crate::{
     dialect::{body, object::Object},
-    event::Body,
+    event::{self, Body},
     gateway::Gateway,
 };
 
@@ -55,13 +57,27 @@ enum Outcome {
 
 #[derive(Serialize)]
 struct Sent {
-    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     online: Option<bool>,
     duplicate: bool,
-    time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
+}
+
+impl From<event::Sent> for Sent {
+    fn from(sent: event::Sent) -> Self {
+        Self {
+            id: sent.id,
+            offset: sent.offset,
+            online: sent.online,
+            duplicate: sent.duplicate,
+            time: sent.time,
+        }
+    }
 }
 
 impl To {
@@ -105,12 +121,24 @@ pub(super) async fn post(gateway: &Gateway, api_key: &str, payload: &[u8]) -> Re
         ttl: call.ttl.unwrap_or(0),
         from: call.from,
     };
-    let results = stream::iter(targets)
-        .map(|target| message.send(gateway, target))
-        .buffered(AT_ONCE)
+    let mut placed: Vec<(usize, Outcome)> = stream::iter(by_target(targets))
+        .map(|(target, places)| message.send(gateway, target, places))
+        .buffer_unordered(AT_ONCE)
+        .flat_map(stream::iter)
         .collect()
         .await;
+    placed.sort_unstable_by_key(|(place, _)| *place);
+    let results = placed.into_iter().map(|(_, outcome)| outcome).collect();
     Ok(Results { results })
+}
+
+/// Each target once, with its places in the call.
+fn by_target(targets: Vec<Target>) -> HashMap<Target, Vec<usize>> {
+    let mut places: HashMap<_, Vec<usize>> = HashMap::with_capacity(targets.len());
+    for (place, target) in targets.into_iter().enumerate() {
+        places.entry(target).or_default().push(place);
+    }
+    places
 }
 
 struct Message<'a> {
@@ -124,14 +152,30 @@ struct Message<'a> {
 }
 
 impl Message<'_> {
-    async fn send(&self, gateway: &Gateway, target: Target) -> Outcome {
-        match self.try_send(gateway, target).await {
-            Ok(sent) => Outcome::Sent(sent),
-            Err(failure) => Outcome::Failed(ErrorBody::from(&failure)),
+    /// To one target, for each of its places in the call, one after another.
+    async fn send(&self, gateway: &Gateway, target: Target, places: Vec<usize>) -> Vec<(usize, Outcome)> {
+        let mut outcomes = Vec::with_capacity(places.len());
+        let mut failed = None;
+        for place in places {
+            // Where one has waited for routers in vain, those behind it do not: they could only come before it.
+            let sent = match &failed {
+                None => self.try_send(gateway, &target).await,
+                Some(failure) => Err(Failure::clone(failure)),
+            };
+            let outcome = match sent {
+                Ok(sent) => Outcome::Sent(sent),
+                Err(failure) => {
+                    let outcome = Outcome::Failed(ErrorBody::from(&failure));
+                    failed = failure.code.retry().then_some(failure);
+                    outcome
+                }
+            };
+            outcomes.push((place, outcome));
         }
+        outcomes
     }
 
-    async fn try_send(&self, gateway: &Gateway, target: Target) -> Result<Sent, Failure> {
+    async fn try_send(&self, gateway: &Gateway, target: &Target) -> Result<Sent, Failure> {
         target.check()?;
         let id = id::message_id();
         let origin = dedup::Origin::Api {
@@ -139,7 +183,7 @@ impl Message<'_> {
             // Without a key, only this gateway's own retry is to be recognised.
             key: self.key.as_deref().unwrap_or(&id),
         };
-        let dedup = dedup::id(origin, &target);
+        let dedup = dedup::id(origin, target);
         let command = SendCommand {
             sender: Some(Sender::default()),
             to: Some(target.to_proto()),
@@ -154,12 +198,6 @@ impl Message<'_> {
             copy: false,
         };
         let sent = gateway.routers.send(&command).await?;
-        Ok(Sent {
-            id: sent.id,
-            offset: (sent.sequence > 0).then(|| format!("{}:{}", sent.log, sent.sequence)),
-            online: sent.online,
-            duplicate: sent.duplicate,
-            time: sent.time,
-        })
+        Ok(event::Sent::from(sent).into())
     }
 }

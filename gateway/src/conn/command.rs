@@ -11,7 +11,7 @@ use herald_router::failure::Failure;
 
 use super::Conn;
 use crate::{
-    event::{Answer, Send, Sent},
+    event::{Answer, Send},
     gateway::Gateway,
     hub::membership::Change,
     metrics,
@@ -61,13 +61,7 @@ impl Job {
             copy: send.copy,
         };
         let sent = self.gateway.routers.send(&command).await?;
-        Ok(Answer::Sent(Sent {
-            id: sent.id,
-            offset: (sent.sequence > 0).then(|| format!("{}:{}", sent.log, sent.sequence)),
-            online: sent.online,
-            duplicate: sent.duplicate,
-            time: sent.time,
-        }))
+        Ok(Answer::Sent(sent.into()))
     }
 
     async fn join(&self, group: String) -> Result<Answer, Failure> {

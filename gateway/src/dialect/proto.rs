@@ -134,11 +134,11 @@ pub(super) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
             time: c.time,
         }),
         Answer::Sent(s) => Frame::Sent(pb::Sent {
-            id: s.id.clone(),
+            id: s.id.clone().unwrap_or_default(),
             offset: s.offset.clone(),
             online: s.online,
             duplicate: s.duplicate,
-            time: s.time,
+            time: s.time.unwrap_or_default(),
         }),
         Answer::Joined { group } => Frame::Joined(pb::Joined { group: group.clone() }),
         Answer::Left { group } => Frame::Left(pb::Left { group: group.clone() }),

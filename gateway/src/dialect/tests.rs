@@ -1,4 +1,4 @@
-use herald_proto::{Target, client as pb};
+use herald_proto::{Target, client as pb, cluster};
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -262,6 +262,23 @@ fn json_answers_have_their_exact_bytes() {
     assert_eq!(
         text(&Answer::Joined { group: "g1".to_owned() }),
         r#"{"id":9,"joined":{"group":"g1"}}"#
+    );
+    let mut sent = cluster::Sent {
+        id: "0197".to_owned(),
+        sequence: 58,
+        log: "5f3a.0".to_owned(),
+        time: 7,
+        ..cluster::Sent::default()
+    };
+    assert_eq!(
+        text(&Answer::Sent(sent.clone().into())),
+        r#"{"id":9,"sent":{"id":"0197","offset":"5f3a.0:58","duplicate":false,"time":7}}"#
+    );
+    // Of what is no longer kept.
+    (sent.id, sent.time, sent.duplicate) = (String::new(), 0, true);
+    assert_eq!(
+        text(&Answer::Sent(sent.into())),
+        r#"{"id":9,"sent":{"offset":"5f3a.0:58","duplicate":true}}"#
     );
     let failure = herald_router::failure::Failure::forbidden("not a member of g1");
     assert_eq!(

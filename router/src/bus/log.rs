@@ -55,9 +55,39 @@ pub struct Page {
 }
 
 impl Page {
+    /// How many messages there are from the first of these on.
+    pub fn count(&self) -> u64 {
+        self.entries.len() as u64 + self.left
+    }
+
     /// Whether messages after `after` may have been trimmed, of which `before` were read, and now these.
     pub fn may_lack(&self, before: u64, after: u64, bounds: Bounds) -> bool {
-        before + self.entries.len() as u64 + self.left >= bounds.per_target || bounds.first > after + 1
+        before + self.count() >= bounds.per_target
+            || bounds.first > after.saturating_add(1)
+            || bounds.earlier.is_some_and(|earlier| self.fills(before, earlier))
+    }
+
+    /// Whether an earlier limit may have trimmed the target: what it had kept then is as much as it might keep.
+    fn fills(&self, before: u64, earlier: Earlier) -> bool {
+        let old = self.entries.partition_point(|entry| entry.sequence <= earlier.upto);
+        let Some(last) = old.checked_sub(1).map(|last| self.entries[last].sequence) else {
+            return false; // all that is older was judged with the page before
+        };
+        // Those that were not read yet are old at most as far as there are sequences.
+        let left = if old == self.entries.len() { self.left } else { 0 };
+        before + old as u64 + left.min(earlier.upto - last) >= earlier.per_target
+    }
+
+    /// The same messages with nothing in them: all that [`Self::may_lack`] needs.
+    pub(crate) fn outline(&self) -> Self {
+        let hollow = |entry: &LogEntry| LogEntry {
+            payload: Bytes::new(),
+            ..*entry
+        };
+        Self {
+            entries: self.entries.iter().map(hollow).collect(),
+            left: self.left,
+        }
     }
 }
 
@@ -72,6 +102,16 @@ pub struct Bounds {
     pub last_ms: u64,
     /// That limit.
     pub per_target: u64,
+    /// Where it was lower before.
+    pub earlier: Option<Earlier>,
+}
+
+/// A limit of messages per target that was raised since: what it trimmed is gone all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    pub per_target: u64,
+    /// It was in force up to this sequence.
+    pub upto: u64,
 }
 
 /// Takes live copies. Called in the order of arrival for each target, from the bus' own task: it must not block.
@@ -143,3 +183,6 @@ pub trait Log: Send + Sync {
     /// Which of `targets` have messages after `after`.
     async fn newer(&self, targets: &[Target], after: u64) -> Result<Newer>;
 }
+
+#[cfg(test)]
+mod tests;

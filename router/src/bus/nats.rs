@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use herald_proto::subject::Names;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -19,6 +20,7 @@ use pubsub::NatsPubSub;
 mod ack;
 mod direct;
 mod error;
+mod kept;
 mod kv;
 mod link;
 mod log;
@@ -53,6 +55,8 @@ struct Shared {
     shutdown: CancellationToken,
     /// A stream did not answer: look whether all are there still.
     look: Arc<Notify>,
+    /// Why the streams are not ready, while there is a connection.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 /// Returns without waiting for NATS; [`super::PubSub::state`] tells when it is there. Fails only for malformed URLs.
@@ -65,6 +69,7 @@ pub async fn bus(config: NatsConfig, shutdown: CancellationToken, tasks: &TaskTr
         tasks: tasks.clone(),
         shutdown,
         look: Arc::default(),
+        trouble: Arc::default(),
     };
     let state = watch::Sender::new(BusState::Starting);
     let id = watch::Sender::new(None);

@@ -126,4 +126,9 @@ pub trait PubSub: Send + Sync {
     async fn fence(&self) -> Result<()>;
 
     fn state(&self) -> watch::Receiver<BusState>;
+
+    /// What keeps the bus from being ready though it is connected; a short line.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }

@@ -66,3 +66,29 @@ fn secrets_are_masked() {
     let config = parse("[nats]\nurls = ['nats://user:hunter2@127.0.0.1:4222']\n", &[]).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
 }
+
+#[test]
+fn a_log_that_nats_cannot_hold_is_a_fault() {
+    let fault = |text: &str| parse(text, &[]).unwrap_err().to_string();
+    for (text, named) in [
+        (
+            "[log]\nmax_age = '87601h'\n",
+            "log.max_age: must be at most 87600h (ten years)",
+        ),
+        (
+            "[log]\nmax_age = '1000years'\n",
+            "log.max_age: must be at most 87600h (ten years)",
+        ),
+        ("[log]\nmax_bytes = '8EiB'\n", "log.max_bytes: must be less than 8EiB"),
+    ] {
+        assert_eq!(fault(text), named, "{text}");
+    }
+    let mut faults = Faults::default();
+    let too_many = LogSettings {
+        max_messages_per_target: 1 << 63,
+        ..LogSettings::default()
+    };
+    too_many.check(&mut faults);
+    assert!(faults.has("log.max_messages_per_target"));
+    parse("[log]\nmax_age = '87600h'\nmax_bytes = '7EiB'\n", &[]).unwrap();
+}

@@ -41,8 +41,10 @@ impl Router {
         let copy = self.copy(&sender, &target, command.copy, &stored);
         let mut sent = self.put(&target, stored, command.durable, &command.dedup).await?;
         if let Some((inbox, mut copy)) = copy {
-            // Of a duplicate, the copy is the first one's too.
-            copy.id.clone_from(&sent.id);
+            // Of a duplicate, the copy is the first one's too, where that is known.
+            if !sent.id.is_empty() {
+                copy.id.clone_from(&sent.id);
+            }
             let dedup = format!("{}.copy", command.dedup);
             self.put(&inbox, copy, command.durable, &dedup).await?;
         }
@@ -91,8 +93,13 @@ impl Router {
                     sent.id = first.id;
                     sent.time = first.time;
                 }
-                // It was stored, and the log has forgotten it since; with it, its id.
-                None => sent.duplicate = true,
+                // It was stored, and the log has forgotten it since, with its id and its time: none is told rather than
+                // one that nobody has seen.
+                None => {
+                    sent.duplicate = true;
+                    sent.id.clear();
+                    sent.time = 0;
+                }
             }
         }
         Ok(sent)

@@ -51,7 +51,7 @@ impl Router {
 
         let mut reading = Reading::new(asked.place, asked.limit);
         self.read_into(&mut reading, &target).await?;
-        let gap = asked.foreign || self.may_miss(asked.place, reading.fullest).await?;
+        let gap = asked.foreign || self.may_miss(asked.place, &reading.fullest).await?;
         if matches!(asked.place, Place::Before(_)) {
             reading.found.reverse();
         }
@@ -102,13 +102,13 @@ impl Router {
     }
 
     /// Whether messages behind `place` may be gone; `fullest` is the most that was seen to stand there.
-    async fn may_miss(&self, place: Place, fullest: u64) -> Result<bool, Failure> {
+    async fn may_miss(&self, place: Place, fullest: &Page) -> Result<bool, Failure> {
         let Place::After(after) = place else {
             return Ok(false); // who reads back sees for himself where the log begins
         };
         // Asked last, so that what went meanwhile is noticed.
         let bounds = self.bus.log.bounds().await?;
-        Ok(bounds.first > after.saturating_add(1) || fullest >= bounds.per_target)
+        Ok(fullest.may_lack(0, after, bounds))
     }
 }
 
@@ -152,8 +152,8 @@ struct Reading {
     bytes: usize,
     /// Whether anything is left that was not read, or not given.
     more: bool,
-    /// The most messages that were seen to stand behind a place.
-    fullest: u64,
+    /// The page behind which most messages were seen to stand, hollow.
+    fullest: Page,
     read: usize,
     read_bytes: usize,
 }
@@ -166,7 +166,7 @@ impl Reading {
             found: Vec::new(),
             bytes: 0,
             more: false,
-            fullest: 0,
+            fullest: Page::default(),
             read: 0,
             read_bytes: 0,
         }
@@ -184,8 +184,10 @@ impl Reading {
 
     /// Takes from `page` what may be read. True: that is all.
     fn take(&mut self, page: Page, now_ms: u64) -> bool {
-        let mut rest = page.entries.len() as u64 + page.left;
-        self.fullest = self.fullest.max(rest);
+        let mut rest = page.count();
+        if rest > self.fullest.count() {
+            self.fullest = page.outline();
+        }
         self.read += page.entries.len();
         self.read_bytes += page.entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
         let mut entries = page.entries;

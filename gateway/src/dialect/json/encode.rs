@@ -30,13 +30,15 @@ struct ConnectedOut<'a> {
 
 #[derive(Serialize)]
 struct SentOut<'a> {
-    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     online: Option<bool>,
     duplicate: bool,
-    time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -145,7 +147,7 @@ pub(in crate::dialect) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
         }
         Answer::Sent(s) => {
             let out = SentOut {
-                id: &s.id,
+                id: s.id.as_deref(),
                 offset: s.offset.as_deref(),
                 online: s.online,
                 duplicate: s.duplicate,

@@ -1,6 +1,9 @@
 //! One task that keeps the stream and the buckets there, and tells the state of the bus and the log's id.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_nats::jetstream::stream::{Config, Info};
 use herald_proto::LogId;
@@ -13,6 +16,8 @@ use tokio::{
 use super::{NatsConfig, READ, Shared, error::ApiError, streams};
 use crate::bus::{BusError, BusState};
 
+mod correct;
+
 /// How soon a deleted stream is noticed where nobody stumbles over it.
 const CHECK: Duration = Duration::from_secs(5);
 /// Between attempts to get there.
@@ -22,6 +27,8 @@ const SPACING: Duration = Duration::from_millis(100);
 /// How often a cluster that could not place three replicas is asked again.
 const SPREAD: Duration = Duration::from_secs(60);
 const REPLICAS: usize = 3;
+/// Characters of a trouble that are told: the server's own texts are shorter.
+const TROUBLE: usize = 200;
 
 pub(super) struct Supervisor {
     shared: Shared,
@@ -31,6 +38,8 @@ pub(super) struct Supervisor {
     id: watch::Sender<Option<LogId>>,
     /// Corrected once per process: two routers of different configuration would else undo each other's work for ever.
     corrected: HashSet<String>,
+    /// When the raise of a limit is to be noted as done, by stream.
+    raised: HashMap<String, Instant>,
     spread: Option<Instant>,
     /// The trouble has been told.
     failing: bool,
@@ -50,6 +59,7 @@ impl Supervisor {
             state,
             id,
             corrected: HashSet::new(),
+            raised: HashMap::new(),
             spread: None,
             failing: false,
         }
@@ -76,6 +86,7 @@ impl Supervisor {
     }
 
     fn lost(&self) -> Duration {
+        self.tell_trouble(None);
         self.state.send_if_modified(|state| {
             let was_ready = *state == BusState::Ready;
             if was_ready {
@@ -96,17 +107,20 @@ impl Supervisor {
                     *id = found;
                     new
                 });
+                self.tell_trouble(None);
                 self.set_state(BusState::Ready);
                 self.failing = false;
                 CHECK
             }
             Err(ApiError::NotFound) => {
+                self.tell_trouble(Some("no router has made them yet"));
                 self.set_state(BusState::Starting);
                 RETRY
             }
             // No leader, no answer: it may pass, and whoever uses the bus meets it by himself.
             Err(error) => {
                 let error = BusError::from(error);
+                self.tell_trouble(Some(&error.to_string()));
                 if std::mem::replace(&mut self.failing, true) {
                     tracing::debug!(%error, "NATS' streams are still not ready");
                 } else {
@@ -115,6 +129,12 @@ impl Supervisor {
                 RETRY
             }
         }
+    }
+
+    /// Anybody may ask for it: one line, and not more than fits one.
+    fn tell_trouble(&self, what: Option<&str>) {
+        let line = |what: &str| what.chars().filter(|c| !c.is_control()).take(TROUBLE).collect();
+        *self.shared.trouble.lock() = what.map(line);
     }
 
     fn set_state(&self, new: BusState) {
@@ -134,8 +154,8 @@ impl Supervisor {
                 Err(ApiError::NotFound) if self.config.provision => self.create(&wanted).await?,
                 Err(error) => return Err(error),
             };
-            if self.config.provision {
-                self.correct(&wanted, &info, spread).await?;
+            if self.config.provision && !self.correct(&wanted, &info, spread).await? {
+                self.settle(&info).await?;
             }
             // The log's stream is the first of them.
             id.get_or_insert_with(|| {
@@ -179,43 +199,5 @@ impl Supervisor {
             }
         }
         Err(refused)
-    }
-
-    /// Brings an existing stream to our limits. What the server refuses is told once and left as it is.
-    async fn correct(&mut self, wanted: &Config, found: &Info, spread: bool) -> Result<(), ApiError> {
-        let given = self.config.limits.replicas;
-        let spread = spread && given.is_none() && self.clustered() && found.config.num_replicas < REPLICAS;
-        let first = !self.corrected.contains(&wanted.name);
-        if first {
-            self.update(streams::correction(wanted, found, given)).await?;
-            self.corrected.insert(wanted.name.clone());
-        }
-        if spread {
-            // Apart from the limits, so that a refusal of the one does not keep the other from being set.
-            let wanted = if first { wanted } else { &found.config };
-            self.update(streams::correction(wanted, found, Some(REPLICAS))).await?;
-        }
-        Ok(())
-    }
-
-    fn clustered(&self) -> bool {
-        let server = self.shared.link.client().try_server_info();
-        server.is_some_and(|server| server.cluster.is_some())
-    }
-
-    async fn update(&self, config: Option<Config>) -> Result<(), ApiError> {
-        let Some(config) = config else {
-            return Ok(());
-        };
-        let subject = format!("STREAM.UPDATE.{}", config.name);
-        match self.shared.link.api::<Info>(&subject, &config, 3 * READ).await {
-            Ok(_) => tracing::info!(stream = config.name, "settings updated"),
-            Err(error @ (ApiError::Bus(_) | ApiError::Away(_) | ApiError::NotFound)) => return Err(error),
-            Err(error) => {
-                let error = BusError::from(error);
-                tracing::warn!(stream = config.name, %error, "NATS keeps the stream's old settings");
-            }
-        }
-        Ok(())
     }
 }

@@ -113,4 +113,8 @@ impl PubSub for NatsPubSub {
     fn state(&self) -> watch::Receiver<BusState> {
         self.state.clone()
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().clone()
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, Republish, StorageType};
 use herald_proto::{limits::DEDUP_WINDOW, subject::Names};
 
+use super::kept;
 use crate::bus::{Bucket, LogLimits};
 
 /// How long the trace of a deleted key stays in a bucket: longer than a watch may lag before it begins anew.
@@ -79,7 +80,7 @@ fn unlimited() -> Config {
 
 /// The existing settings with ours laid over them; None where they agree. What is not ours an operator may have set.
 pub(super) fn correction(wanted: &Config, found: &Info, replicas: Option<usize>) -> Option<Config> {
-    let found = &found.config;
+    let settings = &found.config;
     let corrected = Config {
         subjects: wanted.subjects.clone(),
         max_age: wanted.max_age,
@@ -87,17 +88,18 @@ pub(super) fn correction(wanted: &Config, found: &Info, replicas: Option<usize>)
         max_bytes: wanted.max_bytes,
         discard: wanted.discard,
         duplicate_window: if wanted.duplicate_window.is_zero() {
-            found.duplicate_window
+            settings.duplicate_window
         } else {
             wanted.duplicate_window
         },
         republish: wanted.republish.clone(),
         allow_direct: true,
-        allow_rollup: wanted.allow_rollup || found.allow_rollup,
-        allow_message_ttl: wanted.allow_message_ttl || found.allow_message_ttl,
-        subject_delete_marker_ttl: wanted.subject_delete_marker_ttl.or(found.subject_delete_marker_ttl),
-        num_replicas: replicas.unwrap_or(found.num_replicas),
-        ..found.clone()
+        allow_rollup: wanted.allow_rollup || settings.allow_rollup,
+        allow_message_ttl: wanted.allow_message_ttl || settings.allow_message_ttl,
+        subject_delete_marker_ttl: wanted.subject_delete_marker_ttl.or(settings.subject_delete_marker_ttl),
+        num_replicas: replicas.unwrap_or(settings.num_replicas),
+        metadata: kept::metadata(wanted, found),
+        ..settings.clone()
     };
-    (corrected != *found).then_some(corrected)
+    (corrected != *settings).then_some(corrected)
 }

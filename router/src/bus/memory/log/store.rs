@@ -164,6 +164,7 @@ impl Store {
             last: self.last,
             last_ms: self.last_ms,
             per_target: self.limits.max_messages_per_target,
+            earlier: None,
         }
     }
 

@@ -3,7 +3,10 @@
 use async_nats::jetstream::stream::Info;
 use serde_json::json;
 
-use super::{super::READ, NatsLog};
+use super::{
+    super::{READ, kept},
+    NatsLog,
+};
 use crate::bus::{Bounds, Result};
 
 impl NatsLog {
@@ -16,8 +19,8 @@ impl NatsLog {
             first: info.state.first_sequence,
             last: info.state.last_sequence,
             last_ms: u64::try_from(info.state.last_timestamp.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
-            // Negative: without a limit.
-            per_target: u64::try_from(info.config.max_messages_per_subject).unwrap_or(u64::MAX),
+            per_target: kept::limit(&info.config),
+            earlier: kept::earlier(&info),
         })
     }
 }
