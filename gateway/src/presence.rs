@@ -130,3 +130,6 @@ impl Presence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,33 @@ async fn a_group_joined_on_one_node_is_heard_by_the_users_device_on_another() {
     assert_eq!(phone.next_message().await["id"], mark["id"]);
 }
 
+/// The control message in the user's log comes beside the group's messages, and may come behind them.
+#[tokio::test]
+async fn what_was_left_on_one_node_is_silent_on_the_users_device_on_another() {
+    let cluster = Cluster::start(2, 2).await;
+    let mut alice = on(&cluster.gateways[0], "alice").await;
+    alice.join("g").await;
+    let mut phone = on(&cluster.gateways[0], "bob").await;
+    let mut desk = on(&cluster.gateways[1], "bob").await;
+    let mut out = Vec::new();
+    for n in 0..40 {
+        phone.join("g").await;
+        alice.say(json!({"group": "g"}), json!("in")).await;
+        phone.ask(json!({"leave": {"group": "g"}}), "left").await;
+        out.push(alice.say(json!({"group": "g"}), json!(n)).await["id"].clone());
+    }
+    alice.say(json!({"user": "bob"}), json!("end")).await;
+    for device in [&mut phone, &mut desk] {
+        loop {
+            let message = device.next_message().await;
+            assert!(!out.contains(&message["id"]), "{message}");
+            if message["body"] == "end" {
+                break;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn who_has_joined_may_send_at_once_through_any_router() {
     let cluster = Cluster::start(2, 2).await;

@@ -13,8 +13,11 @@ use herald_tests::{
 use serde_json::json;
 
 async fn connect(address: SocketAddr, token: &str, device: &str) -> Client {
-    let upgrade = Upgrade::to(address).text("token", token).query("device", device);
-    upgrade.connect().await
+    let upgrade = Upgrade::to(address).text("token", token);
+    match device {
+        "" => upgrade.connect().await,
+        device => upgrade.query("device", device).connect().await,
+    }
 }
 
 /// The code with which a new connection is closed at once.

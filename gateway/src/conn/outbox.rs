@@ -48,8 +48,8 @@ enum Phase {
     Open,
     /// The close frame is to be written, or is being written.
     Closing(Ending),
-    /// Nothing will be written any more.
-    Ended,
+    /// Nothing will be written any more. How it ended, where a close frame was to be written.
+    Ended(Option<Ending>),
 }
 
 /// Whether the connection must be handed to its flusher now.
@@ -176,7 +176,8 @@ impl Outbox {
     pub fn ending(&self) -> Option<Ending> {
         match self.state.lock().phase {
             Phase::Closing(ending) => Some(ending),
-            Phase::Open | Phase::Ended => None,
+            Phase::Ended(ending) => ending,
+            Phase::Open => None,
         }
     }
 
@@ -238,7 +239,10 @@ impl Outbox {
     pub fn end(&self) {
         let wakers = {
             let mut state = self.state.lock();
-            state.phase = Phase::Ended;
+            state.phase = Phase::Ended(match state.phase {
+                Phase::Closing(ending) => Some(ending),
+                Phase::Open | Phase::Ended(_) => None,
+            });
             state.drop_queue();
             [state.filler.take(), state.reader.take()]
         };
@@ -272,7 +276,7 @@ impl Outbox {
 
     /// Resolves when the writer has ended.
     pub async fn ended(&self) {
-        poll_fn(|cx| self.poll_reader(cx, |phase| phase == Phase::Ended)).await;
+        poll_fn(|cx| self.poll_reader(cx, |phase| matches!(phase, Phase::Ended(_)))).await;
     }
 
     fn poll_reader(&self, cx: &mut Context<'_>, done: impl Fn(Phase) -> bool) -> Poll<()> {

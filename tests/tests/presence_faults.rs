@@ -1,0 +1,174 @@
+//! Presence is right after crashes, pauses and outages: exactly those who are gone are told of, and nobody else flickers.
+//! `bench-presence-crash` does the same with 5,000 users, and measures.
+#![allow(clippy::unwrap_used)]
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use herald_tests::{
+    client::Client,
+    cluster::Cluster,
+    http::{DEV_API_KEY, post},
+};
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+const USERS: usize = 40;
+/// A lease's end, the grace, and as much again for a busy machine.
+const GONE: Duration = Duration::from_secs(28);
+/// No flicker within this, after what might cause one.
+const QUIET: Duration = Duration::from_secs(6);
+
+fn names(kind: &str) -> Vec<String> {
+    (0..USERS).map(|n| format!("{kind}{n}")).collect()
+}
+
+async fn all(address: SocketAddr, users: &[String]) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for user in users {
+        clients.push(Client::dev(address, user).await);
+    }
+    clients
+}
+
+/// One who watches all of these, who are online.
+async fn watcher(address: SocketAddr, users: &[String]) -> Client {
+    let mut client = Client::dev(address, "watcher").await;
+    let answer = client.ask(json!({"watch": {"users": users}}), "watching").await;
+    for user in users {
+        assert_eq!(answer["users"][user]["online"], true, "{user}");
+    }
+    client
+}
+
+/// What the watcher is told until `count` changes have come, and for a while more.
+async fn changes(watcher: &mut Client, count: usize, within: Duration) -> BTreeMap<String, Vec<bool>> {
+    let mut told: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+    let mut seen = 0;
+    let end = Instant::now() + within;
+    loop {
+        let wait = if seen < count { end - Instant::now() } else { QUIET };
+        let Ok(push) = timeout(wait, watcher.next("presence")).await else {
+            assert!(seen >= count, "only {seen} of {count} within {within:?}: {told:?}");
+            return told;
+        };
+        seen += 1;
+        let user = push["user"].as_str().unwrap().to_owned();
+        told.entry(user).or_default().push(push["online"] == true);
+    }
+}
+
+/// Every node gives the same answer: these are online, those not.
+async fn assert_presence(cluster: &Cluster, online: &[String], offline: &[String]) {
+    for gateway in &cluster.gateways {
+        let users = [online, offline].concat();
+        let body = json!({"users": users});
+        let answer = post(gateway.admin(), "/api/v1/presence", DEV_API_KEY, &body)
+            .await
+            .json();
+        for (users, expected) in [(online, true), (offline, false)] {
+            for user in users {
+                assert_eq!(answer["users"][user]["online"], expected, "{user}: {answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn exactly_the_users_of_a_killed_gateway_go_offline_and_each_is_told_once() {
+    let mut cluster = Cluster::start(2, 2).await;
+    let [one, two] = cluster.addresses()[..] else {
+        unreachable!()
+    };
+    let (stay, go, back) = (names("stay"), names("go"), names("back"));
+    let _stay = all(one, &stay).await;
+    let _go = all(two, &go).await;
+    let _before = all(two, &back).await;
+    let mut watcher = watcher(one, &[stay.clone(), go.clone(), back.clone()].concat()).await;
+    cluster.gateways[1].kill();
+    let _back = all(one, &back).await;
+    let told = changes(&mut watcher, USERS, GONE).await;
+    let expected: BTreeMap<String, Vec<bool>> = go.iter().map(|user| (user.clone(), vec![false])).collect();
+    assert_eq!(told, expected);
+    cluster.restart_gateway(1).await;
+    cluster.ready().await;
+    assert_presence(&cluster, &[stay, back].concat(), &go).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_was_paused_puts_its_users_back() {
+    let cluster = Cluster::start(1, 2).await;
+    let [one, two] = cluster.addresses()[..] else {
+        unreachable!()
+    };
+    let users = names("user");
+    let _users = all(two, &users).await;
+    let mut watcher = watcher(one, &users).await;
+    cluster.gateways[1].signal(Signal::STOP);
+    let told = changes(&mut watcher, USERS, GONE).await;
+    assert!(told.values().all(|changes| *changes == [false]), "{told:?}");
+    cluster.gateways[1].signal(Signal::CONT);
+    let told = changes(&mut watcher, USERS, GONE).await;
+    assert_eq!(told.len(), USERS);
+    assert!(told.values().all(|changes| *changes == [true]), "{told:?}");
+    assert_presence(&cluster, &users, &[]).await;
+}
+
+#[tokio::test]
+async fn routers_that_start_again_know_everybody_and_announce_nobody() {
+    let mut cluster = Cluster::start(2, 2).await;
+    let [one, two] = cluster.addresses()[..] else {
+        unreachable!()
+    };
+    let users = names("user");
+    let _users = all(two, &users).await;
+    let mut watcher = watcher(one, &users).await;
+    for router in &mut cluster.routers {
+        router.kill();
+    }
+    for i in 0..2 {
+        cluster.restart_router(i).await;
+    }
+    cluster.ready().await;
+    assert_presence(&cluster, &users, &["nobody".to_owned()]).await;
+    assert!(!watcher.hears("presence", QUIET).await);
+}
+
+#[tokio::test]
+async fn when_nats_comes_back_without_its_buckets_nobody_flickers_and_no_zombie_stays() {
+    let mut cluster = Cluster::start(1, 3).await;
+    let [one, two, three] = cluster.addresses()[..] else {
+        unreachable!()
+    };
+    let (users, zombies) = (names("user"), names("zombie"));
+    let _users = all(two, &users).await;
+    let _zombies = all(three, &zombies).await;
+    let mut watcher = watcher(one, &[users.clone(), zombies.clone()].concat()).await;
+    cluster.nats.stop();
+    cluster.gateways[2].kill();
+    cluster.nats.lose_store();
+    cluster.nats.start_again().await;
+    let told = changes(&mut watcher, USERS, 2 * GONE).await;
+    let expected: BTreeMap<String, Vec<bool>> = zombies.iter().map(|user| (user.clone(), vec![false])).collect();
+    assert_eq!(told, expected);
+    cluster.gateways.truncate(2);
+    cluster.ready().await;
+    assert_presence(&cluster, &users, &zombies).await;
+}
+
+#[tokio::test]
+async fn when_nats_is_away_for_longer_than_a_lease_nobody_flickers() {
+    let mut cluster = Cluster::start(2, 2).await;
+    let [one, two] = cluster.addresses()[..] else {
+        unreachable!()
+    };
+    let users = names("user");
+    let _users = all(two, &users).await;
+    let mut watcher = watcher(one, &users).await;
+    cluster.nats.stop();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    cluster.nats.start_again().await;
+    assert!(!watcher.hears("presence", 3 * QUIET).await);
+    cluster.ready().await;
+    assert_presence(&cluster, &users, &[]).await;
+}
