@@ -37,9 +37,8 @@ async fn main() {
         println!("\n{} targets, for each 1,000:", size.targets);
         for (i, name) in PROCESSES.iter().enumerate() {
             println!(
-                "  {name:11}  sweep {:6.2} ms CPU   reading of memberships {:6.2} ms CPU   memory {:6.2} MB",
+                "  {name:11}  sweep {:6.2} ms CPU   memory {:6.2} MB",
                 size.per_thousand(base, i),
-                size.reading(i),
                 size.memory_each(base, i) / 1e3,
             );
         }

@@ -50,8 +50,6 @@ pub struct Size {
     pub targets: usize,
     /// The windows in which there was nothing but sweeps and what always is.
     pub quiet: Window,
-    /// Those in which memberships were read again as well.
-    pub busy: Window,
     pub memory: [u64; PROCESSES.len()],
 }
 
@@ -63,13 +61,6 @@ impl Size {
         let cpu = milliseconds(self.quiet.cpu[process]) - times * milliseconds(base.quiet.cpu[process]);
         let targets = self.quiet.swept(self.targets) - times * base.quiet.swept(base.targets);
         1000.0 * cpu / targets
-    }
-
-    /// Milliseconds of CPU for one reading of the memberships that 1,000 targets are.
-    pub fn reading(&self, process: usize) -> f64 {
-        let times = self.busy.length.as_secs_f64() / self.quiet.length.as_secs_f64();
-        let cpu = milliseconds(self.busy.cpu[process]) - times * milliseconds(self.quiet.cpu[process]);
-        1000.0 * cpu / self.busy.read(self.targets)
     }
 
     /// Bytes for each target beyond those of `base`.
@@ -212,7 +203,7 @@ async fn measure(observer: &Observer, targets: usize, sweeps: u32) -> Size {
     for _ in 0..WARM_UP {
         before = observer.after_a_sweep().await;
     }
-    let (mut quiet, mut busy) = (Window::default(), Window::default());
+    let mut quiet = Window::default();
     while quiet.sweeps < sweeps {
         assert!(
             Instant::now() < end,
@@ -221,15 +212,15 @@ async fn measure(observer: &Observer, targets: usize, sweeps: u32) -> Size {
         );
         let after = observer.after_a_sweep().await;
         let window = after.since(&before);
-        let sum = if window.readings == 0 { &mut quiet } else { &mut busy };
-        sum.add(&window);
+        if !window.reading {
+            quiet.add(&window);
+        }
         before = after;
     }
     assert_eq!(observer.targets().await, targets, "some came or went");
     Size {
         targets,
         quiet,
-        busy,
         memory: observer.usages().map(|usage| usage.memory),
     }
 }

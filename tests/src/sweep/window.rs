@@ -44,12 +44,12 @@ pub(super) struct Look {
 /// What happened between two looks, or in the sum of several such times.
 #[derive(Debug, Default)]
 pub struct Window {
-    pub windows: u32,
     pub length: Duration,
     pub sweeps: u32,
     /// How long the sweeps took.
     pub sweeping: Duration,
-    pub readings: u32,
+    /// Memberships were read in it.
+    pub reading: bool,
     pub cpu: [Duration; PROCESSES.len()],
 }
 
@@ -109,11 +109,10 @@ impl Look {
     pub fn since(&self, before: &Self) -> Window {
         let cpu = std::array::from_fn(|i| self.usages[i].cpu - before.usages[i].cpu);
         Window {
-            windows: 1,
             length: self.at - before.at,
             sweeps: self.sweeps - before.sweeps,
             sweeping: Duration::from_secs_f64(self.sweep_seconds - before.sweep_seconds),
-            readings: u32::from(self.questions > before.questions),
+            reading: self.questions > before.questions,
             cpu,
         }
     }
@@ -121,11 +120,10 @@ impl Look {
 
 impl Window {
     pub fn add(&mut self, other: &Self) {
-        self.windows += other.windows;
         self.length += other.length;
         self.sweeps += other.sweeps;
         self.sweeping += other.sweeping;
-        self.readings += other.readings;
+        self.reading |= other.reading;
         for (sum, cpu) in self.cpu.iter_mut().zip(other.cpu) {
             *sum += cpu;
         }
@@ -134,10 +132,6 @@ impl Window {
     /// How many targets were asked about, each as often as it was.
     pub(super) fn swept(&self, targets: usize) -> f64 {
         f64::from(self.sweeps) * targets as f64
-    }
-
-    pub(super) fn read(&self, targets: usize) -> f64 {
-        f64::from(self.readings) * targets as f64
     }
 
     pub fn mean_sweep(&self) -> Duration {
