@@ -8,6 +8,7 @@ use herald_tests::{
     client::Client,
     cluster::Cluster,
     http::{DEV_API_KEY, post},
+    process::Node,
 };
 use rustix::process::Signal;
 use serde_json::json;
@@ -59,8 +60,8 @@ async fn changes(watcher: &mut Client, count: usize, within: Duration) -> BTreeM
 }
 
 /// Every node gives the same answer: these are online, those not.
-async fn assert_presence(cluster: &Cluster, online: &[String], offline: &[String]) {
-    for gateway in &cluster.gateways {
+async fn assert_presence(gateways: &[Node], online: &[String], offline: &[String]) {
+    for gateway in gateways {
         let users = [online, offline].concat();
         let body = json!({"users": users});
         let answer = post(gateway.admin(), "/api/v1/presence", DEV_API_KEY, &body)
@@ -92,7 +93,7 @@ async fn exactly_the_users_of_a_killed_gateway_go_offline_and_each_is_told_once(
     assert_eq!(told, expected);
     cluster.restart_gateway(1).await;
     cluster.ready().await;
-    assert_presence(&cluster, &[stay, back].concat(), &go).await;
+    assert_presence(&cluster.gateways, &[stay, back].concat(), &go).await;
 }
 
 #[tokio::test]
@@ -111,7 +112,7 @@ async fn a_gateway_that_was_paused_puts_its_users_back() {
     let told = changes(&mut watcher, USERS, GONE).await;
     assert_eq!(told.len(), USERS);
     assert!(told.values().all(|changes| *changes == [true]), "{told:?}");
-    assert_presence(&cluster, &users, &[]).await;
+    assert_presence(&cluster.gateways, &users, &[]).await;
 }
 
 #[tokio::test]
@@ -130,7 +131,7 @@ async fn routers_that_start_again_know_everybody_and_announce_nobody() {
         cluster.restart_router(i).await;
     }
     cluster.ready().await;
-    assert_presence(&cluster, &users, &["nobody".to_owned()]).await;
+    assert_presence(&cluster.gateways, &users, &["nobody".to_owned()]).await;
     assert!(!watcher.hears("presence", QUIET).await);
 }
 
@@ -153,7 +154,7 @@ async fn when_nats_comes_back_without_its_buckets_nobody_flickers_and_no_zombie_
     assert_eq!(told, expected);
     cluster.gateways.truncate(2);
     cluster.ready().await;
-    assert_presence(&cluster, &users, &zombies).await;
+    assert_presence(&cluster.gateways, &users, &zombies).await;
 }
 
 #[tokio::test]
@@ -170,5 +171,26 @@ async fn when_nats_is_away_for_longer_than_a_lease_nobody_flickers() {
     cluster.nats.start_again().await;
     assert!(!watcher.hears("presence", 3 * QUIET).await);
     cluster.ready().await;
-    assert_presence(&cluster, &users, &[]).await;
+    assert_presence(&cluster.gateways, &users, &[]).await;
+}
+
+/// While there is no leader no lease can be refreshed: those that end by it are not believed.
+#[tokio::test]
+async fn a_gateway_and_the_buckets_leader_die_and_only_that_gateways_users_go_offline() {
+    let mut cluster = Cluster::start_on_three(2, 2).await;
+    let [one, two] = cluster.addresses()[..] else {
+        unreachable!()
+    };
+    let (stay, go) = (names("stay"), names("go"));
+    let _stay = all(one, &stay).await;
+    let _go = all(two, &go).await;
+    let mut watcher = watcher(one, &[stay.clone(), go.clone()].concat()).await;
+    let leader = cluster.nats.leader_of("KV_herald-dev_PRESENCE").await;
+    cluster.gateways[1].kill();
+    cluster.nats.kill(leader);
+    let told = changes(&mut watcher, USERS, 2 * GONE).await;
+    let expected: BTreeMap<String, Vec<bool>> = go.iter().map(|user| (user.clone(), vec![false])).collect();
+    assert_eq!(told, expected);
+    cluster.gateways.truncate(1);
+    assert_presence(&cluster.gateways, &stay, &go).await;
 }
