@@ -1,0 +1,157 @@
+//! A router that starts beside very many users, and what it answers while they come and go.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use herald_proto::cluster::{Presence, PresenceCommand, Reply, Sender, reply};
+use prost::Message;
+use rand::seq::index::sample;
+use tokio::time::{sleep, timeout};
+
+use super::AT_ONCE;
+use crate::{PATIENCE, cluster::dev_router, gateway::FREE, http, metrics::Metrics, nats::NatsServer, process::Node};
+
+mod node;
+
+use node::MadeUp;
+
+const ONLINE: &str = "herald_router_users_online";
+/// Told by NATS when a watch of the bucket begins.
+const WATCH_BEGINS: &str = "$JS.EVENT.ADVISORY.CONSUMER.CREATED.KV_herald-dev_PRESENCE.>";
+const PRESENCE: &str = "herald-dev.cmd.presence";
+/// How often it is looked whether the router is ready.
+const LOOK: Duration = Duration::from_millis(5);
+/// So many users come and go, and are those who are asked for.
+const RESTLESS: usize = 2_000;
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(10);
+
+pub struct World {
+    users: usize,
+    node: MadeUp,
+    client: async_nats::Client,
+    nats: NatsServer,
+}
+
+/// How long a router took.
+#[derive(Debug, Clone, Copy)]
+pub struct Started {
+    /// From the start of the process until it was ready.
+    pub process: Duration,
+    /// From the moment at which NATS told of its watch.
+    pub watch: Duration,
+    /// From the start of the process until its metric said that all are online; it is set four times a second.
+    pub shown: Duration,
+}
+
+/// How long answers took.
+#[derive(Debug)]
+pub struct Asked {
+    /// Of 1,000 users, ascending.
+    pub many: Vec<Duration>,
+    /// Of one user, beside them: what the way alone takes.
+    pub one: Vec<Duration>,
+    /// Changes made in a second.
+    pub changes: f64,
+    /// How many of those who came and went the router was wrong about in the end.
+    pub wrong: usize,
+}
+
+impl World {
+    /// NATS with so many users' keys in the bucket.
+    pub async fn new(users: usize) -> Self {
+        let nats = NatsServer::start().await;
+        // The first router makes the bucket.
+        drop(dev_router(&nats.url()).await);
+        let client = async_nats::connect(nats.url()).await.expect("NATS is there");
+        let node = MadeUp::with(&client, users).await;
+        Self {
+            users,
+            node,
+            client,
+            nats,
+        }
+    }
+
+    pub async fn router(&self) -> (Node, Started) {
+        let mut watches = self.client.subscribe(WATCH_BEGINS).await.expect("a subscription");
+        self.client.flush().await.expect("NATS is there");
+        let begun = Instant::now();
+        let watching = tokio::spawn(async move { watches.next().await.map(|_| Instant::now()) });
+        let mut router = Node::spawn("herald-router", ["--dev", "--nats", &self.nats.url(), "--admin", FREE]);
+        router.listens("admin").await;
+        let admin = router.admin();
+        while http::get(admin, "/health/ready").await.status != 200 {
+            assert!(begun.elapsed() < PATIENCE, "the router is not ready");
+            sleep(LOOK).await;
+        }
+        let ready = Instant::now();
+        let presence = self.ask(&(0..AT_ONCE).collect::<Vec<_>>()).await.0;
+        let online = presence.users.iter().filter(|user| user.online).count();
+        assert_eq!(online, AT_ONCE, "a router is ready and does not know all");
+        let all = self.users as f64;
+        while Metrics::of(admin).await.get(ONLINE) < all {
+            assert!(begun.elapsed() < PATIENCE, "the router does not show all");
+            sleep(LOOK).await;
+        }
+        let shown = begun.elapsed();
+        let watch = timeout(PATIENCE, watching).await.expect("a watch was told");
+        let watch = watch.expect("it ends").expect("the subscription stands");
+        let started = Started {
+            process: ready - begun,
+            watch: ready - watch,
+            shown,
+        };
+        (router, started)
+    }
+
+    /// Asks `count` times of 1,000 users and of one user in turn, while `rate` users come or go in a second.
+    pub async fn ask_beside(&mut self, rate: u32, count: usize) -> Asked {
+        let changing = self.node.change(rate, RESTLESS);
+        // Until it goes at its pace.
+        sleep(Duration::from_secs(1)).await;
+        let (mut many, mut one) = (Vec::new(), Vec::new());
+        while many.len() < count {
+            let users = sample(&mut rand::rng(), RESTLESS, AT_ONCE).into_vec();
+            many.push(self.ask(&users).await.1);
+            sleep(PAUSE).await;
+            one.push(self.ask(&users[..1]).await.1);
+            sleep(PAUSE).await;
+        }
+        let (changes, truth) = changing.end().await;
+        sleep(Duration::from_secs(1)).await;
+        let mut wrong = 0;
+        for some in (0..RESTLESS).collect::<Vec<_>>().chunks(AT_ONCE) {
+            let answer = self.ask(some).await.0;
+            let pairs = some.iter().zip(&answer.users);
+            wrong += pairs.filter(|(user, told)| truth[**user] != told.online).count();
+        }
+        many.sort_unstable();
+        one.sort_unstable();
+        Asked {
+            many,
+            one,
+            changes,
+            wrong,
+        }
+    }
+
+    /// As a gateway asks; the answer, and how long it took to come.
+    async fn ask(&self, users: &[usize]) -> (Presence, Duration) {
+        let command = PresenceCommand {
+            sender: Some(Sender::default()),
+            users: users.iter().map(|user| node::name(*user)).collect(),
+            group: None,
+        };
+        let question = command.encode_to_vec();
+        let begun = Instant::now();
+        let answer = self.client.request(PRESENCE, question.into()).await;
+        let took = begun.elapsed();
+        let answer = Reply::decode(answer.expect("an answer").payload).expect("a reply");
+        let Some(reply::Reply::Presence(presence)) = answer.reply else {
+            panic!("{answer:?} is no presence");
+        };
+        assert_eq!(presence.users.len(), users.len());
+        (presence, took)
+    }
+}
