@@ -18,23 +18,26 @@ async fn main() -> ExitCode {
     let users = env::args()
         .nth(1)
         .map_or(200_000, |count| count.parse().expect("a number of users"));
-    let mut world = World::new(users).await;
+    let world = World::new(users).await;
     let (mut slowest, mut router) = (Duration::ZERO, None);
     println!("{users} users; seconds until the router is ready, from");
-    println!("start of its watch  start of its process  (until its metric tells all)");
+    println!("start of its watch  start of its process  (until its metric tells all)  CPU of router and NATS");
     for _ in 0..STARTS {
         drop(router.take());
         let (node, started) = world.router().await;
         println!(
-            "{:18.3} {:21.3} {:29.3}",
+            "{:18.3} {:21.3} {:30.3} {:13.2} {:9.2}",
             started.watch.as_secs_f64(),
             started.process.as_secs_f64(),
-            started.shown.as_secs_f64()
+            started.shown.as_secs_f64(),
+            started.cpu[0].as_secs_f64(),
+            started.cpu[1].as_secs_f64()
         );
         slowest = slowest.max(started.watch);
         router = Some(node);
     }
-    let asked = world.ask_beside(RATE, QUESTIONS).await;
+    let router = router.expect("started above");
+    let asked = world.ask_beside(&router, RATE, QUESTIONS).await;
     println!(
         "questions over NATS beside {:.0} changes a second; nothing is subtracted",
         asked.changes
@@ -52,6 +55,8 @@ async fn main() -> ExitCode {
             2.0,
         ),
         told("changes a second short of 1,000", f64::from(RATE) - asked.changes, 20.0),
+        told("questions without an answer", asked.unanswered as f64, 0.0),
+        told("times the router lost its place", asked.lost as f64, 0.0),
         told("users wrong in the end", asked.wrong as f64, 0.0),
     ];
     if held.iter().all(|held| *held) {

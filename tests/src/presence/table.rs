@@ -9,7 +9,9 @@ use rand::seq::index::sample;
 use tokio::time::{sleep, timeout};
 
 use super::AT_ONCE;
-use crate::{PATIENCE, cluster::dev_router, gateway::FREE, http, metrics::Metrics, nats::NatsServer, process::Node};
+use crate::{
+    PATIENCE, cluster::dev_router, gateway::FREE, http, metrics::Metrics, nats::NatsServer, process::Node, usage::Usage,
+};
 
 mod node;
 
@@ -23,6 +25,10 @@ const PRESENCE: &str = "herald-dev.cmd.presence";
 const LOOK: Duration = Duration::from_millis(5);
 /// So many users come and go, and are those who are asked for.
 const RESTLESS: usize = 2_000;
+/// A router that has lost its place has found it again by then.
+const SETTLED: Duration = Duration::from_secs(10);
+/// What a router's log says then.
+const LOST: &str = "watch begins again";
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -42,6 +48,8 @@ pub struct Started {
     pub watch: Duration,
     /// From the start of the process until its metric said that all are online; it is set four times a second.
     pub shown: Duration,
+    /// CPU that the router and NATS used until then.
+    pub cpu: [Duration; 2],
 }
 
 /// How long answers took.
@@ -53,6 +61,10 @@ pub struct Asked {
     pub one: Vec<Duration>,
     /// Changes made in a second.
     pub changes: f64,
+    /// Questions that nobody answered.
+    pub unanswered: usize,
+    /// How often the router lost its place in the bucket, and read it all again.
+    pub lost: usize,
     /// How many of those who came and went the router was wrong about in the end.
     pub wrong: usize,
 }
@@ -76,7 +88,7 @@ impl World {
     pub async fn router(&self) -> (Node, Started) {
         let mut watches = self.client.subscribe(WATCH_BEGINS).await.expect("a subscription");
         self.client.flush().await.expect("NATS is there");
-        let begun = Instant::now();
+        let (begun, of_nats) = (Instant::now(), Usage::of(self.nats.id()).cpu);
         let watching = tokio::spawn(async move { watches.next().await.map(|_| Instant::now()) });
         let mut router = Node::spawn("herald-router", ["--dev", "--nats", &self.nats.url(), "--admin", FREE]);
         router.listens("admin").await;
@@ -86,7 +98,8 @@ impl World {
             sleep(LOOK).await;
         }
         let ready = Instant::now();
-        let presence = self.ask(&(0..AT_ONCE).collect::<Vec<_>>()).await.0;
+        let presence = self.ask(&(0..AT_ONCE).collect::<Vec<_>>()).await;
+        let presence = presence.expect("a router that is ready answers").0;
         let online = presence.users.iter().filter(|user| user.online).count();
         assert_eq!(online, AT_ONCE, "a router is ready and does not know all");
         let all = self.users as f64;
@@ -101,43 +114,57 @@ impl World {
             process: ready - begun,
             watch: ready - watch,
             shown,
+            cpu: [Usage::of(router.id()).cpu, Usage::of(self.nats.id()).cpu - of_nats],
         };
         (router, started)
     }
 
     /// Asks `count` times of 1,000 users and of one user in turn, while `rate` users come or go in a second.
-    pub async fn ask_beside(&mut self, rate: u32, count: usize) -> Asked {
+    pub async fn ask_beside(&self, router: &Node, rate: u32, count: usize) -> Asked {
         let changing = self.node.change(rate, RESTLESS);
         // Until it goes at its pace.
         sleep(Duration::from_secs(1)).await;
         let (mut many, mut one) = (Vec::new(), Vec::new());
-        while many.len() < count {
+        for _ in 0..count {
             let users = sample(&mut rand::rng(), RESTLESS, AT_ONCE).into_vec();
-            many.push(self.ask(&users).await.1);
+            many.extend(self.ask(&users).await.map(|answer| answer.1));
             sleep(PAUSE).await;
-            one.push(self.ask(&users[..1]).await.1);
+            one.extend(self.ask(&users[..1]).await.map(|answer| answer.1));
             sleep(PAUSE).await;
         }
         let (changes, truth) = changing.end().await;
-        sleep(Duration::from_secs(1)).await;
-        let mut wrong = 0;
-        for some in (0..RESTLESS).collect::<Vec<_>>().chunks(AT_ONCE) {
-            let answer = self.ask(some).await.0;
-            let pairs = some.iter().zip(&answer.users);
-            wrong += pairs.filter(|(user, told)| truth[**user] != told.online).count();
+        let log = router.log();
+        for line in log.lines().filter(|line| line.contains("watch begins")) {
+            eprintln!("{line}");
         }
+        let unanswered = 2 * count - many.len() - one.len();
         many.sort_unstable();
         one.sort_unstable();
         Asked {
             many,
             one,
             changes,
-            wrong,
+            unanswered,
+            wrong: self.wrong(&truth).await,
+            lost: log.matches(LOST).count(),
         }
     }
 
-    /// As a gateway asks; the answer, and how long it took to come.
-    async fn ask(&self, users: &[usize]) -> (Presence, Duration) {
+    /// About how many users a router is wrong when all is quiet again.
+    async fn wrong(&self, truth: &[bool]) -> usize {
+        sleep(SETTLED).await;
+        let mut wrong = 0;
+        let users: Vec<usize> = (0..truth.len()).collect();
+        for some in users.chunks(AT_ONCE) {
+            let (answer, _) = self.ask(some).await.expect("an answer when all is quiet");
+            let pairs = some.iter().zip(&answer.users);
+            wrong += pairs.filter(|(user, told)| truth[**user] != told.online).count();
+        }
+        wrong
+    }
+
+    /// As a gateway asks; the answer, and how long it took to come. None: there is no router that serves.
+    async fn ask(&self, users: &[usize]) -> Option<(Presence, Duration)> {
         let command = PresenceCommand {
             sender: Some(Sender::default()),
             users: users.iter().map(|user| node::name(*user)).collect(),
@@ -147,11 +174,11 @@ impl World {
         let begun = Instant::now();
         let answer = self.client.request(PRESENCE, question.into()).await;
         let took = begun.elapsed();
-        let answer = Reply::decode(answer.expect("an answer").payload).expect("a reply");
+        let answer = Reply::decode(answer.ok()?.payload).expect("a reply");
         let Some(reply::Reply::Presence(presence)) = answer.reply else {
             panic!("{answer:?} is no presence");
         };
         assert_eq!(presence.users.len(), users.len());
-        (presence, took)
+        Some((presence, took))
     }
 }
