@@ -29,6 +29,8 @@ const RESTLESS: usize = 2_000;
 const SETTLED: Duration = Duration::from_secs(10);
 /// What a router's log says then.
 const LOST: &str = "watch begins again";
+/// Changes without questions.
+const ALONE: Duration = Duration::from_secs(10);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -59,6 +61,8 @@ pub struct Asked {
     pub many: Vec<Duration>,
     /// Of one user, beside them: what the way alone takes.
     pub one: Vec<Duration>,
+    /// CPU of the router for one question of each kind, over what the changes alone cost.
+    pub cpu: Duration,
     /// Changes made in a second.
     pub changes: f64,
     /// Questions that nobody answered.
@@ -124,6 +128,9 @@ impl World {
         let changing = self.node.change(rate, RESTLESS);
         // Until it goes at its pace.
         sleep(Duration::from_secs(1)).await;
+        let before = Usage::of(router.id()).cpu;
+        sleep(ALONE).await;
+        let (begun, alone) = (Instant::now(), Usage::of(router.id()).cpu);
         let (mut many, mut one) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let users = sample(&mut rand::rng(), RESTLESS, AT_ONCE).into_vec();
@@ -132,6 +139,8 @@ impl World {
             one.extend(self.ask(&users[..1]).await.map(|answer| answer.1));
             sleep(PAUSE).await;
         }
+        let (length, used) = (begun.elapsed(), Usage::of(router.id()).cpu - alone);
+        let changing_alone = (alone - before).mul_f64(length.as_secs_f64() / ALONE.as_secs_f64());
         let (changes, truth) = changing.end().await;
         let log = router.log();
         for line in log.lines().filter(|line| line.contains("watch begins")) {
@@ -143,6 +152,7 @@ impl World {
         Asked {
             many,
             one,
+            cpu: used.saturating_sub(changing_alone).div_f64(count as f64),
             changes,
             unanswered,
             wrong: self.wrong(&truth).await,
