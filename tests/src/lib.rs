@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod monitor;
 pub mod nats;
 pub mod outgoing;
+pub mod presence;
 pub mod process;
 pub mod raw;
 pub mod storm;
