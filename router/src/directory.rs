@@ -2,11 +2,9 @@
 //!
 //! Pure and synchronous. [`crate::watches`] feeds it from the buckets; every question of the router is answered from it.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use herald_proto::cluster::{GroupMembership, Presence, UserPresence};
 
 use crate::presence::Table;

@@ -54,6 +54,10 @@ async fn follow(router: &Router, bucket: Bucket, current: &watch::Sender<bool>) 
 }
 
 async fn follow_once(router: &Router, bucket: Bucket, current: &watch::Sender<bool>) -> Result<(), BusError> {
+    if bucket == Bucket::Groups {
+        // An error means that the process is ending.
+        let _known = router.bus.log.id().wait_for(Option::is_some).await.is_ok();
+    }
     let mut watch = router.bus.kv.watch(bucket, "").await?;
     // Another watch was here before: what it told may be out of date.
     apply(router, bucket, &KvEvent::Reset);

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use herald_tests::{
-    client::Client,
+    client::{Client, Event},
     cluster::Cluster,
     http::{DEV_API_KEY, post},
     process::Node,
@@ -13,21 +13,26 @@ use herald_tests::{
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 const USERS: usize = 40;
 /// A lease's end, the grace, and as much again for a busy machine.
 const GONE: Duration = Duration::from_secs(28);
 /// No flicker within this, after what might cause one.
+const STAY: Duration = Duration::from_secs(600);
 const QUIET: Duration = Duration::from_secs(6);
 
 fn names(kind: &str) -> Vec<String> {
     (0..USERS).map(|n| format!("{kind}{n}")).collect()
 }
 
-async fn all(address: SocketAddr, users: &[String]) -> Vec<Client> {
+/// They stay, and answer pings, until dropped.
+async fn all(address: SocketAddr, users: &[String]) -> Vec<AbortOnDropHandle<()>> {
     let mut clients = Vec::new();
     for user in users {
-        clients.push(Client::dev(address, user).await);
+        let mut client = Client::dev(address, user).await;
+        let stays = async move { while let Some(Event::Frame(_)) = client.event_until(Instant::now() + STAY).await {} };
+        clients.push(AbortOnDropHandle::new(tokio::spawn(stays)));
     }
     clients
 }
@@ -167,7 +172,7 @@ async fn when_nats_is_away_for_longer_than_a_lease_nobody_flickers() {
     let _users = all(two, &users).await;
     let mut watcher = watcher(one, &users).await;
     cluster.nats.stop();
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert!(!watcher.hears("presence", Duration::from_secs(12)).await);
     cluster.nats.start_again().await;
     assert!(!watcher.hears("presence", 3 * QUIET).await);
     cluster.ready().await;

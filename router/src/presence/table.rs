@@ -1,11 +1,8 @@
 //! The table: pure, told events and the time.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use hashbrown::{HashMap, HashSet};
 use herald_proto::{
     cluster::{ConnectionInfo, UserConnection, UserOnNode, UserPresence},
     id, limits,

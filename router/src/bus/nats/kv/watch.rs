@@ -1,7 +1,10 @@
 //! Watches. Whenever one loses its place, for whatever reason, it begins anew with `Reset`: resuming would miss the
 //! traces of deletions that ended meanwhile.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_nats::jetstream::stream::Info;
 use tokio::{sync::mpsc, time::sleep};
@@ -95,11 +98,12 @@ impl Watcher {
         }
         let began = *connection.borrow();
         let (looked, looks) = mpsc::channel(1);
+        let last = AtomicU64::new(0);
         let (shared, stream) = (self.shared.clone(), self.stream.clone());
         let mut changed = connection.clone();
         tokio::select! {
-            end = self.tell(consumer, &found, looks) => end,
-            end = look(&shared, &stream, looked) => end,
+            end = self.tell(consumer, &found, &last, looks) => end,
+            end = look(&shared, &stream, &last, looked) => end,
             _ = changed.wait_for(|now| *now != began) => Err(End::Lost("the connection was lost".to_owned())),
         }
     }
@@ -108,10 +112,11 @@ impl Watcher {
         &self,
         mut consumer: Consumer,
         found: &Info,
-        mut looks: mpsc::Receiver<Info>,
+        last: &AtomicU64,
+        mut looks: mpsc::Receiver<Look>,
     ) -> Result<std::convert::Infallible, End> {
         let mut standing = Standing::new(found.state.last_sequence);
-        let (mut told, mut last) = (0, 0);
+        let mut told = 0;
         let mut current = consumer.waiting == 0;
         if current {
             self.send(KvEvent::Current).await?;
@@ -122,7 +127,9 @@ impl Watcher {
             let next = consumer.next().await?;
             // A heartbeat comes every second, so a look waits no longer than that.
             if let Ok(info) = looks.try_recv() {
-                let other = info.created != found.created || info.state.last_sequence < last;
+                let Look { info, told: before } = info;
+                // What was told since it was asked for says nothing of it.
+                let other = info.created != found.created || info.state.last_sequence < before;
                 let state = info.state;
                 if other || caught_up && standing.emptied(state.messages, state.first_sequence, state.last_sequence) {
                     return Err(End::Lost("the bucket was emptied or made anew".to_owned()));
@@ -131,7 +138,7 @@ impl Watcher {
             match next {
                 Some(delivery) => {
                     told += 1;
-                    last = delivery.sequence;
+                    last.store(delivery.sequence, Ordering::Relaxed);
                     caught_up = delivery.waiting == 0;
                     if current && lags(delivery.stored_ns) {
                         return Err(End::Lost("too far behind".to_owned()));
@@ -172,13 +179,26 @@ impl Watcher {
     }
 }
 
+/// The bucket, as it was found.
+struct Look {
+    info: Info,
+    /// The last sequence that had been told when it was asked for.
+    told: u64,
+}
+
 /// Looks at the bucket now and then; ends when it is not there.
-async fn look(shared: &Shared, stream: &str, looked: mpsc::Sender<Info>) -> Result<std::convert::Infallible, End> {
+async fn look(
+    shared: &Shared,
+    stream: &str,
+    last: &AtomicU64,
+    looked: mpsc::Sender<Look>,
+) -> Result<std::convert::Infallible, End> {
     loop {
         sleep(CHECK).await;
+        let told = last.load(Ordering::Relaxed);
         match stream_info(shared, stream).await {
             // The receiver lives as long as this.
-            Ok(info) => looked.send(info).await.map_err(|_| End::Gone)?,
+            Ok(info) => looked.send(Look { info, told }).await.map_err(|_| End::Gone)?,
             Err(ApiError::NotFound) => return Err(End::Lost("the bucket is gone".to_owned())),
             // Heartbeats tell whether the consumer is there; this look is missed only.
             Err(error) => {
