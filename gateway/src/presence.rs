@@ -94,7 +94,7 @@ impl Presence {
     /// Writes until dropped.
     pub async fn run(self: Arc<Self>, source: Arc<dyn Source>) {
         let mut writer = Writer::begin(self.clone(), source).await;
-        let mut rewrite = interval(REWRITE);
+        let mut rewrite = interval(REWRITE / 4);
         rewrite.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

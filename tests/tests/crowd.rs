@@ -3,14 +3,17 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use futures_util::future::join_all;
 use herald_tests::{
-    client::{Client, Upgrade},
+    client::{Client, Event, Upgrade},
     cluster::Cluster,
     gateway::{Config, SECRET, file},
+    http::{DEV_API_KEY, request},
     process::Node,
     token,
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 async fn connect(address: SocketAddr, token: &str, device: &str) -> Client {
     let upgrade = Upgrade::to(address).text("token", token);
@@ -24,6 +27,21 @@ async fn connect(address: SocketAddr, token: &str, device: &str) -> Client {
 async fn refused(address: SocketAddr, token: &str) -> u16 {
     let (mut client, _) = Upgrade::to(address).text("token", token).open().await.unwrap();
     client.closed().await
+}
+
+/// Until the routers know of this connection: what another node has they know of a moment after it has come.
+async fn known(gateway: &Node, user: &str, client: &Client) {
+    let path = format!("/api/v1/users/{user}");
+    let bearer = format!("Bearer {DEV_API_KEY}");
+    herald_tests::eventually("the connection is known", async || {
+        let headers = [("Authorization", bearer.as_str())];
+        let told = request(gateway.admin(), "GET", &path, &headers, b"").await.json();
+        let connections = told["connections"].as_array().cloned().unwrap_or_default();
+        connections
+            .iter()
+            .any(|other| other["connection"] == client.connected["connection"])
+    })
+    .await;
 }
 
 async fn lives(client: &mut Client) {
@@ -88,8 +106,8 @@ async fn the_oldest_makes_way_on_whatever_node_it_is() {
     let token = token::dev("bob");
     let mut first = connect(one, &token, "").await;
     let mut second = connect(two, &token, "").await;
-    // What another node has is known of a moment after it has come.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    known(&gateways[0], "bob", &first).await;
+    known(&gateways[0], "bob", &second).await;
     let mut third = connect(two, &token, "").await;
     assert_eq!(first.closed().await, 4103);
     lives(&mut second).await;
@@ -105,7 +123,7 @@ async fn a_device_has_one_connection_wherever_it_comes_back() {
     let mut nameless = connect(one, &token, "").await;
     let mut phone = connect(one, &token, "phone").await;
     for address in [two, one, one, two, one] {
-        tokio::time::sleep(Duration::from_millis(1200)).await;
+        known(&gateways[0], "bob", &phone).await;
         let new = connect(address, &token, "phone").await;
         assert_eq!(phone.closed().await, 4103);
         phone = new;
@@ -113,4 +131,41 @@ async fn a_device_has_one_connection_wherever_it_comes_back() {
     }
     lives(&mut desk).await;
     lives(&mut nameless).await;
+}
+
+/// Each must not end the other: the last of them stay.
+#[tokio::test]
+async fn of_connections_that_come_at_the_same_moment_exactly_the_last_stay() {
+    let limits = "one_connection_per_device = true\nconnections_per_user = 3\n\
+                  beyond_connections_per_user = 'replace_oldest'";
+    let gateway = alone(limits).await;
+    let address = gateway.public();
+    for (device, stay) in [("phone", 1), ("", 3)] {
+        for round in 0..5 {
+            let token = good(&format!("bob{device}{round}"));
+            let coming = (0..6).map(|_| {
+                let upgrade = Upgrade::to(address).text("token", &token);
+                let upgrade = match device {
+                    "" => upgrade,
+                    device => upgrade.query("device", device),
+                };
+                async move { upgrade.open().await.unwrap().0 }
+            });
+            let mut clients = join_all(coming).await;
+            let replaced = join_all(clients.iter_mut().map(is_replaced)).await;
+            let replaced = replaced.into_iter().filter(|replaced| *replaced).count();
+            assert_eq!(6 - replaced, stay, "{device} {round}");
+        }
+    }
+}
+
+async fn is_replaced(client: &mut Client) -> bool {
+    let end = Instant::now() + Duration::from_secs(3);
+    while let Some(event) = client.event_until(end).await {
+        if let Event::Closed(code, _) = event {
+            assert_eq!(code, 4103);
+            return true;
+        }
+    }
+    false
 }

@@ -173,9 +173,10 @@ impl Gateway {
             return Ok(Vec::new());
         };
         let here = self.hub.local_connections(user);
+        // Those that came later find this one; were it to find them as well, each would end the other.
         let here = here
             .iter()
-            .filter(|other| other.id != conn.id && other.outbox.is_open());
+            .filter(|other| serial(&other.id) < serial(&conn.id) && other.outbox.is_open());
         let here = here.filter_map(presence::info);
         let elsewhere = elsewhere.iter().filter_map(|other| other.info.clone());
         let others: Vec<ConnectionInfo> = here.chain(elsewhere).collect();
@@ -228,6 +229,12 @@ impl Gateway {
             }
         });
     }
+}
+
+/// A connection's place among those of its node.
+fn serial(id: &str) -> u64 {
+    let serial = id.rsplit('-').next().unwrap_or_default();
+    u64::from_str_radix(serial, 16).unwrap_or(u64::MAX)
 }
 
 /// From where on the client wants messages; fails for options that cannot be.
