@@ -113,7 +113,7 @@ async fn what_was_left_on_one_node_is_silent_on_the_users_device_on_another() {
     let mut phone = on(&cluster.gateways[0], "bob").await;
     let mut desk = on(&cluster.gateways[1], "bob").await;
     // The routers know of a new connection a moment after it has come.
-    herald_tests::eventually("both devices are known", async || {
+    eventually("both devices are known", async || {
         let users = json!({"presence": {"users": ["bob"]}});
         on(&cluster.gateways[0], "eve").await.ask(users, "presence").await["users"]["bob"]["connections"] == 2
     })
