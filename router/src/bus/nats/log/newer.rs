@@ -27,8 +27,6 @@ struct Question<'a> {
     multi_last: &'a [String],
     seq: u64,
     max_bytes: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    up_to_seq: Option<u64>,
 }
 
 impl NatsLog {
@@ -46,62 +44,64 @@ impl NatsLog {
         })
     }
 
+    /// What does not fit into one answer is asked in halves, each of its own moment. An answer cannot be continued: another
+    /// replica may go on, and one that lags leaves out what it does not have without a word.
     async fn newer_in(&self, chunk: &[Target], after: u64) -> Result<Newer> {
-        let names = &self.shared.names;
-        let mut subjects: Vec<String> = chunk.iter().map(|target| names.log(target)).collect();
-        // An answer without any message tells no `upto`; there is always a beat.
-        subjects.push(names.beat());
+        let mut parts = vec![chunk];
         let mut found = Newer {
             targets: Vec::new(),
-            upto: 0,
+            upto: u64::MAX,
         };
-        let mut from = after.saturating_add(1);
-        let mut tries = 0;
-        loop {
-            let question = Question {
-                multi_last: &subjects,
-                seq: from,
-                max_bytes: BATCH_BYTES,
-                up_to_seq: (found.upto > 0).then_some(found.upto),
-            };
-            match self.ask_newer(&question, &mut found.targets, &mut from).await? {
-                Asked::All { upto } => {
-                    found.upto = upto;
-                    return Ok(found);
+        while let Some(part) = parts.pop() {
+            match self.newer_at_once(part, after).await? {
+                Some(mut newer) => {
+                    found.targets.append(&mut newer.targets);
+                    found.upto = found.upto.min(newer.upto);
                 }
-                // The rest is asked as of the same moment.
-                Asked::Some { upto } => found.upto = upto,
-                // Not one message, not even a beat: nothing is known to be complete but what was known before.
-                Asked::Nothing => {
-                    found.upto = after;
-                    return Ok(found);
+                None if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([first, second]);
                 }
-                // From the beginning: what came already belongs to another moment than what would follow.
-                Asked::BrokenOff if tries < TRIES => {
-                    tries += 1;
-                    from = after.saturating_add(1);
-                    found.targets.clear();
-                    found.upto = 0;
-                }
-                Asked::BrokenOff => {
-                    return Err(BusError::Unavailable(
-                        "the log is trimmed faster than it is read".to_owned(),
-                    ));
-                }
+                None => return Err(BusError::TooLarge),
             }
         }
+        Ok(found)
     }
 
-    /// One question. `from` moves behind what was answered.
-    async fn ask_newer(
-        &self,
-        question: &Question<'_>,
-        found: &mut Vec<(Target, u64)>,
-        from: &mut u64,
-    ) -> Result<Asked> {
+    /// None where the answer is too large.
+    async fn newer_at_once(&self, part: &[Target], after: u64) -> Result<Option<Newer>> {
+        let names = &self.shared.names;
+        let mut subjects: Vec<String> = part.iter().map(|target| names.log(target)).collect();
+        // An answer without any message tells no `upto`; there is always a beat.
+        subjects.push(names.beat());
+        let question = Question {
+            multi_last: &subjects,
+            seq: after.saturating_add(1),
+            max_bytes: BATCH_BYTES,
+        };
+        for _ in 0..=TRIES {
+            match self.ask_newer(&question).await? {
+                Asked::All(newer) => return Ok(Some(newer)),
+                Asked::TooMuch => return Ok(None),
+                // Not one message, not even a beat: nothing is known to be complete but what was known before.
+                Asked::Nothing => {
+                    return Ok(Some(Newer {
+                        targets: Vec::new(),
+                        upto: after,
+                    }));
+                }
+                // From the beginning: what came already belongs to another moment than what would follow.
+                Asked::BrokenOff => {}
+            }
+        }
+        let why = "the log is trimmed faster than it is read";
+        Err(BusError::Unavailable(why.to_owned()))
+    }
+
+    async fn ask_newer(&self, question: &Question<'_>) -> Result<Asked> {
         let link = &self.shared.link;
         let mut answers = link.ask(self.direct_get(), question, READ).await?;
-        let began = *from;
+        let mut targets = Vec::new();
         loop {
             match answer(answers.next().await?)? {
                 Answer::Message(message) => {
@@ -110,20 +110,16 @@ impl NatsLog {
                         .get(NATS_SEQUENCE)
                         .and_then(|value| value.as_str().parse::<u64>().ok())
                         .ok_or_else(|| BusError::Refused("a stored message has no sequence".to_owned()))?;
-                    *from = (*from).max(sequence + 1);
                     let subject = headers.get(NATS_SUBJECT);
                     // The beat is nobody's.
                     if let Some(target) = subject.and_then(|s| self.shared.names.log_target(s.as_str())) {
-                        found.push((target, sequence));
+                        targets.push((target, sequence));
                     }
                 }
-                Answer::End { headers, left } => {
+                Answer::End { left: 1.., .. } => return Ok(Asked::TooMuch),
+                Answer::End { headers, .. } => {
                     let upto = header_number(&headers, "Nats-UpTo-Sequence").unwrap_or_default();
-                    return Ok(if left > 0 && *from > began {
-                        Asked::Some { upto }
-                    } else {
-                        Asked::All { upto }
-                    });
+                    return Ok(Asked::All(Newer { targets, upto }));
                 }
                 Answer::Nothing => return Ok(Asked::Nothing),
                 Answer::BrokenOff => return Ok(Asked::BrokenOff),
@@ -133,8 +129,8 @@ impl NatsLog {
 }
 
 enum Asked {
-    All { upto: u64 },
-    Some { upto: u64 },
+    All(Newer),
+    TooMuch,
     Nothing,
     BrokenOff,
 }
