@@ -23,6 +23,7 @@ mod reread;
 mod revoked;
 pub mod routers;
 pub mod server;
+pub mod services;
 pub mod session;
 mod told;
 mod watching;
