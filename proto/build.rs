@@ -1,7 +1,7 @@
-//! Generates the Rust types of the two contracts. protox stands in for `protoc`, so that nothing but cargo is needed.
+//! Generates the Rust types of the contracts. protox stands in for `protoc`, so that nothing but cargo is needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["client.proto", "cluster.proto"];
+    let files = ["client.proto", "cluster.proto", "login.proto"];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -1,19 +1,25 @@
-//! Who is this? Tokens are verified here, and nowhere else.
+//! Who is this? Tokens are verified and signed here, and nowhere else.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use herald_proto::id;
+use herald_router::config::Faults;
 use jsonwebtoken::Validation;
+use parking_lot::RwLock;
 use serde::{Deserialize, Deserializer};
 
 use crate::config::AuthSettings;
 
 pub mod keys;
-pub mod mint;
+pub mod signer;
 pub mod source;
 
 use keys::Key;
+use signer::{Grant, SignError, Signer};
 
 /// Longest token that is looked at.
 pub const MAX_TOKEN_BYTES: usize = 4096;
@@ -28,6 +34,15 @@ pub struct Identity {
     pub issued: Option<u64>,
     /// Unix seconds.
     pub expires: u64,
+    /// Of tokens that Herald itself has signed: they are good while their session stands.
+    pub session: Option<SessionClaim>,
+}
+
+/// The session that a token belongs to, and how many tokens of it came before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionClaim {
+    pub id: String,
+    pub generation: u64,
 }
 
 /// Why a token was refused. Clients learn only `unauthorized`; this is for logs and metrics.
@@ -51,10 +66,19 @@ pub enum AuthError {
     BadGroup,
     #[error("issued before its user was kicked")]
     Revoked,
+    #[error("its session has ended")]
+    NoSession,
+    /// Nothing is wrong with the token as far as is known.
+    #[error("whether its session stands cannot be known now")]
+    Unavailable,
 }
 
-pub struct Auth {
+/// The keys, which can be exchanged while all goes on.
+pub struct Auth(RwLock<Arc<Loaded>>);
+
+struct Loaded {
     keys: Vec<Key>,
+    signer: Option<Signer>,
     audience: Option<String>,
     issuer: Option<String>,
     leeway: Duration,
@@ -78,6 +102,9 @@ struct Claims {
     broadcast: bool,
     exp: NumericDate,
     iat: Option<NumericDate>,
+    sid: Option<String>,
+    #[serde(default, rename = "gen")]
+    generation: u64,
 }
 
 /// In milliseconds: RFC 7519 allows fractions of seconds.
@@ -97,7 +124,69 @@ impl<'de> Deserialize<'de> for NumericDate {
 }
 
 impl Auth {
+    /// `settings` have been checked: what cannot be loaded now has changed since, and is named.
+    pub fn new(settings: &AuthSettings) -> Result<Self, Faults> {
+        Ok(Self(RwLock::new(Arc::new(Loaded::new(settings)?))))
+    }
+
+    /// Adds what is wrong with `settings`, key files included.
+    pub fn check(settings: &AuthSettings, faults: &mut Faults) {
+        keys::load(settings, faults);
+        signer::load(settings, faults);
+    }
+
+    /// From now on these keys count. Where one of them cannot be loaded, nothing changes.
+    pub fn reload(&self, settings: &AuthSettings) -> Result<(), Faults> {
+        let loaded = Arc::new(Loaded::new(settings)?);
+        *self.0.write() = loaded;
+        Ok(())
+    }
+
+    fn loaded(&self) -> Arc<Loaded> {
+        self.0.read().clone()
+    }
+
     pub fn verify(&self, token: &str) -> Result<Identity, AuthError> {
+        self.loaded().verify(token, Duration::ZERO)
+    }
+
+    /// As [`Self::verify`], but the token may have expired `grace` ago.
+    pub fn verify_late(&self, token: &str, grace: Duration) -> Result<Identity, AuthError> {
+        self.loaded().verify(token, grace)
+    }
+
+    pub fn sign(&self, grant: &Grant<'_>) -> Result<String, SignError> {
+        let loaded = self.loaded();
+        let signer = loaded.signer.as_ref().ok_or(SignError::NoKey)?;
+        signer.sign(grant)
+    }
+
+    /// When a connection with this token must end: at its expiry, or, where only the leeway still let it in, with the
+    /// leeway.
+    pub fn connection_end(&self, expires: u64) -> u64 {
+        if expires > unix_now() {
+            expires
+        } else {
+            expires + self.loaded().leeway.as_secs()
+        }
+    }
+}
+
+impl Loaded {
+    fn new(settings: &AuthSettings) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let keys = keys::load(settings, &mut faults);
+        let signer = signer::load(settings, &mut faults);
+        faults.or(Self {
+            keys,
+            signer,
+            audience: settings.audience.clone(),
+            issuer: settings.issuer.clone(),
+            leeway: settings.leeway,
+        })
+    }
+
+    fn verify(&self, token: &str, grace: Duration) -> Result<Identity, AuthError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(AuthError::TooLong);
         }
@@ -111,7 +200,7 @@ impl Auth {
             .iter()
             .filter(|key| key.fits(&header.alg, header.kid.as_deref()))
         {
-            match self.verify_with(key, token) {
+            match self.verify_with(key, token, grace) {
                 // Another key of this kid may be the right one, but an expired token was signed by this one.
                 Err(error) if error != AuthError::Expired => outcome = error,
                 done => return done,
@@ -120,9 +209,9 @@ impl Auth {
         Err(outcome)
     }
 
-    fn verify_with(&self, key: &Key, token: &str) -> Result<Identity, AuthError> {
+    fn verify_with(&self, key: &Key, token: &str, grace: Duration) -> Result<Identity, AuthError> {
         let mut validation = Validation::new(key.algorithm);
-        validation.leeway = self.leeway.as_secs();
+        validation.leeway = (self.leeway + grace).as_secs();
         validation.validate_nbf = true;
         validation.validate_aud = self.audience.is_some();
         if let Some(audience) = &self.audience {
@@ -137,30 +226,33 @@ impl Auth {
             jsonwebtoken::errors::ErrorKind::ExpiredSignature => AuthError::Expired,
             _ => AuthError::Invalid,
         })?;
-        let claims = data.claims;
-        let user = claims.sub.or(claims.account).ok_or(AuthError::NoUser)?;
+        data.claims.identity()
+    }
+}
+
+impl Claims {
+    fn identity(self) -> Result<Identity, AuthError> {
+        let user = self.sub.or(self.account).ok_or(AuthError::NoUser)?;
         id::check("user", &user).map_err(|_| AuthError::NoUser)?;
-        let groups_fit = claims.groups.iter().all(|group| id::check("group", group).is_ok());
+        let groups_fit = self.groups.iter().all(|group| id::check("group", group).is_ok());
         if !groups_fit {
             return Err(AuthError::BadGroup);
         }
+        let session = self.sid.map(|id| SessionClaim {
+            id,
+            generation: self.generation,
+        });
+        if let Some(session) = &session {
+            id::check("session", &session.id).map_err(|_| AuthError::NoSession)?;
+        }
         Ok(Identity {
             user,
-            groups: claims.groups,
-            broadcast: claims.broadcast,
-            issued: claims.iat.map(|iat| iat.0),
-            expires: claims.exp.0 / 1000,
+            groups: self.groups,
+            broadcast: self.broadcast,
+            issued: self.iat.map(|iat| iat.0),
+            expires: self.exp.0 / 1000,
+            session,
         })
-    }
-
-    /// When a connection with this token must end: at its expiry, or, where only the leeway still let it in, with the
-    /// leeway.
-    pub fn connection_end(&self, expires: u64) -> u64 {
-        if expires > unix_now() {
-            expires
-        } else {
-            expires + self.leeway.as_secs()
-        }
     }
 }
 
@@ -172,25 +264,6 @@ fn header(token: &str) -> Result<Header, AuthError> {
 
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
-impl Auth {
-    /// Adds what is wrong with `settings`, key files included.
-    pub fn check(settings: &AuthSettings, faults: &mut herald_router::config::Faults) {
-        keys::load(settings, faults);
-    }
-
-    /// `settings` have been checked: what cannot be loaded now has changed since, and is named.
-    pub fn new(settings: &AuthSettings) -> Result<Self, herald_router::config::Faults> {
-        let mut faults = herald_router::config::Faults::default();
-        let keys = keys::load(settings, &mut faults);
-        faults.or(Self {
-            keys,
-            audience: settings.audience.clone(),
-            issuer: settings.issuer.clone(),
-            leeway: settings.leeway,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The command line, and the configuration that comes of it.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use herald_router::{
@@ -9,7 +9,8 @@ use herald_router::{
 };
 
 use crate::{
-    auth::mint,
+    accounts,
+    auth::{Auth, signer, unix_now},
     config::{AuthSettings, GatewayConfig},
 };
 
@@ -27,6 +28,8 @@ pub struct Args {
 pub enum Command {
     /// Print a token for a user
     Token(TokenArgs),
+    /// Read a password, and print its hash for an account of the configuration
+    Hash,
     /// Check a configuration: exit 0, or name each fault and exit 2
     Check {
         #[arg(long)]
@@ -58,7 +61,7 @@ pub struct TokenArgs {
     config: Option<PathBuf>,
 }
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Run {
     /// Configuration file (TOML)
     #[arg(long)]
@@ -114,11 +117,36 @@ pub fn check(path: &std::path::Path) -> Result<(), ConfigError> {
 }
 
 #[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    #[error("the password cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    #[error("the password is empty")]
+    Empty,
+    #[error("the password cannot be hashed: {0}")]
+    Hashing(argon2::password_hash::Error),
+}
+
+/// From the terminal, unseen; or the first line of what is piped in.
+pub fn hash() -> Result<String, HashError> {
+    let password = if std::io::stdin().is_terminal() {
+        rpassword::prompt_password("Password: ")?
+    } else {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    if password.is_empty() {
+        return Err(HashError::Empty);
+    }
+    accounts::hash(&password).map_err(HashError::Hashing)
+}
+
+#[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Mint(#[from] mint::MintError),
+    Sign(#[from] signer::SignError),
 }
 
 pub fn token(args: TokenArgs) -> Result<String, TokenError> {
@@ -130,13 +158,18 @@ pub fn token(args: TokenArgs) -> Result<String, TokenError> {
             config.auth
         }
     };
-    let request = mint::Request {
-        user: args.user,
-        ttl: args.ttl,
-        groups: args.groups,
+    let issued = unix_now();
+    let grant = signer::Grant {
+        user: &args.user,
+        account: None,
+        groups: &args.groups,
         broadcast: args.broadcast,
+        issued,
+        expires: issued + args.ttl.as_secs(),
+        session: None,
     };
-    Ok(mint::mint(&settings, &request)?)
+    let auth = Auth::new(&settings).map_err(ConfigError::from)?;
+    Ok(auth.sign(&grant)?)
 }
 
 fn auth_settings(path: &std::path::Path) -> Result<AuthSettings, ConfigError> {

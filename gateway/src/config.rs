@@ -8,17 +8,20 @@ use herald_router::{
     config::{Faults, LogSettings, LoggingSettings, NatsSettings, Secret, check_node, load},
     policy::Policy,
 };
+use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::{auth::Auth, origin::Origins};
+use crate::{auth::Auth, origin::Origins, proxies::AddressHeader};
 
 mod admin;
 mod dev;
 mod limits;
+mod session;
 
 pub use admin::{AdminSettings, ApiKeySettings};
 pub use dev::{DEV_API_KEY, DEV_TOKEN_KEY};
 pub use limits::LimitSettings;
+pub use session::{AccountSettings, LoginSettings, Relogin, SessionSettings};
 
 /// The whole commented default configuration, as `herald-gateway config` prints it.
 pub const DEFAULT: &str = include_str!("config/default.toml");
@@ -34,6 +37,8 @@ pub struct GatewayConfig {
     /// Without a URL the router runs inside this process.
     pub nats: NatsSettings,
     pub auth: AuthSettings,
+    pub session: SessionSettings,
+    pub login: LoginSettings,
     pub limits: LimitSettings,
     pub presence: PresenceSettings,
     /// The rules of the router inside; routers of a cluster have their own.
@@ -55,6 +60,8 @@ impl Default for GatewayConfig {
             admin: AdminSettings::default(),
             nats: NatsSettings::default(),
             auth: AuthSettings::default(),
+            session: SessionSettings::default(),
+            login: LoginSettings::default(),
             limits: LimitSettings::default(),
             presence: PresenceSettings::default(),
             router: Policy::default(),
@@ -74,6 +81,9 @@ impl Default for GatewayConfig {
 pub struct PublicSettings {
     pub listen: Vec<SocketAddr>,
     pub origins: Vec<String>,
+    /// Networks of reverse proxies, whose word on a client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub client_address: AddressHeader,
 }
 
 impl Default for PublicSettings {
@@ -81,6 +91,8 @@ impl Default for PublicSettings {
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 8002))],
             origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            client_address: AddressHeader::default(),
         }
     }
 }
@@ -89,6 +101,8 @@ impl Default for PublicSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct AuthSettings {
     pub keys: Vec<KeySettings>,
+    /// The kid of the key that signs; unset: the first that can.
+    pub sign_with: Option<String>,
     pub audience: Option<String>,
     pub issuer: Option<String>,
     #[serde(with = "humantime_serde")]
@@ -99,6 +113,7 @@ impl Default for AuthSettings {
     fn default() -> Self {
         Self {
             keys: Vec::new(),
+            sign_with: None,
             audience: None,
             issuer: None,
             leeway: Duration::from_secs(5),
@@ -115,7 +130,15 @@ pub struct KeySettings {
     pub secret: Option<Secret>,
     pub secret_file: Option<PathBuf>,
     pub public_key_file: Option<PathBuf>,
+    /// Beside the public one, where this key is to sign too.
+    pub private_key_file: Option<PathBuf>,
     pub jwks_file: Option<PathBuf>,
+}
+
+impl KeySettings {
+    pub(crate) fn can_sign(&self) -> bool {
+        self.secret.is_some() || self.secret_file.is_some() || self.private_key_file.is_some()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -158,6 +181,9 @@ impl GatewayConfig {
         self.log.check(faults);
         self.limits.check(faults);
         self.presence.check(faults);
+        self.session.check(faults);
+        self.login.check(faults);
+        self.check_login_keys(faults);
         self.admin.check(faults);
         self.check_addresses(faults);
         Origins::check(&self.public.origins, faults);
@@ -173,6 +199,15 @@ impl GatewayConfig {
             dev::refuse_development_keys(self, faults);
         }
         Auth::check(&self.auth, faults);
+    }
+
+    /// Who logs in gets a token, which somebody must sign.
+    fn check_login_keys(&self, faults: &mut Faults) {
+        let logs_in = self.login.service.is_some() || !self.login.accounts.is_empty();
+        if logs_in && !self.auth.keys.iter().any(KeySettings::can_sign) && !faults.has("auth") {
+            let what = "needs a key that can sign in auth.keys: one with secret, secret_file or private_key_file";
+            faults.add("login", what);
+        }
     }
 
     fn check_addresses(&self, faults: &mut Faults) {

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
+    auth::Identity,
     clock,
     dialect::Dialect,
     event::{Answer, Ending},
@@ -69,6 +70,8 @@ pub struct Member {
     pub device: Option<Box<str>>,
     /// Unix milliseconds.
     pub since: u64,
+    /// That its token belongs to.
+    pub session: Option<Box<str>>,
 }
 
 impl Conn {
@@ -152,6 +155,12 @@ impl Conn {
         self.member.lock().clone()
     }
 
+    pub fn is_of_session(&self, session: &str) -> bool {
+        let member = self.member.lock();
+        let own = member.as_ref().and_then(|member| member.session.as_deref());
+        own == Some(session)
+    }
+
     pub fn saw_frame(&self) {
         self.last_in.store(clock::ticks(), Ordering::Relaxed);
     }
@@ -176,9 +185,12 @@ impl Conn {
     }
 
     /// What holds of the token that this connection lives by.
-    pub fn set_token(&self, expires: u64, issued: Option<u64>) {
+    pub fn set_token(&self, expires: u64, identity: &Identity) {
         self.expires.store(expires, Ordering::Relaxed);
-        self.issued.store(issued.unwrap_or(0), Ordering::Relaxed);
+        self.issued.store(identity.issued.unwrap_or(0), Ordering::Relaxed);
+        if let Some(member) = &mut *self.member.lock() {
+            member.session = identity.session.as_ref().map(|session| session.id.as_str().into());
+        }
     }
 }
 

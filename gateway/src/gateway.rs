@@ -22,13 +22,16 @@ use crate::{
     dialect::Dialect,
     hub::Hub,
     keeper::Keeper,
+    login::Login,
     metrics::Metrics,
     origin::Origins,
     presence::Presence,
+    proxies::Proxies,
     rate::Rate,
     reread,
     revoked::Revoked,
     routers::Routers,
+    sessions::Sessions,
     told,
     watching::Watching,
 };
@@ -46,11 +49,14 @@ pub struct Gateway {
     pub limits: LimitSettings,
     pub origins: Origins,
     pub addresses: Addresses,
+    pub proxies: Proxies,
+    pub login: Login,
     pub hub: Arc<Hub>,
     pub routers: Routers,
     pub keeper: Arc<Keeper>,
     pub presence: Arc<Presence>,
     pub revoked: Revoked,
+    pub sessions: Sessions,
     pub watching: Arc<Watching>,
     /// How many connections a user may have.
     pub crowd: Rules,
@@ -79,11 +85,14 @@ impl Gateway {
             auth: Auth::new(&config.auth)?,
             origins: Origins::new(&config.public.origins, config.dev),
             addresses: Addresses::new(&limits),
+            proxies: Proxies::new(&config.public.trusted_proxies, config.public.client_address),
+            login: Login::new(config),
             hub: Hub::new(bus.clone(), &names, LINGER, tasks.clone(), metrics.clone()),
             routers: Routers::new(bus.clone(), names, metrics.clone()),
             keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
             presence: Presence::new(bus.clone(), node.clone()),
             revoked: Revoked::default(),
+            sessions: Sessions::new(bus.clone(), config.session.terms(), config.session.relogin),
             watching: Arc::new(Watching::new(
                 bus.clone(),
                 &node,
@@ -116,6 +125,7 @@ impl Gateway {
             told::run(&self.bus, &self.told, &self.hub),
             self.watching.run(&self.routers),
             self.addresses.run(),
+            self.sessions.run(),
             self.flushers.run(),
             self.routers.run(&self.tasks),
             reread::run(self.clone()),
@@ -158,7 +168,7 @@ impl Gateway {
     }
 
     pub fn set_token(&self, conn: &Arc<Conn>, identity: &Identity) {
-        conn.set_token(self.auth.connection_end(identity.expires), identity.issued);
+        conn.set_token(self.auth.connection_end(identity.expires), identity);
         self.keeper.expire(conn);
     }
 

@@ -20,20 +20,25 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(BAD_CONFIG, error),
         },
+        Some(Command::Hash) => match cli::hash() {
+            Ok(hash) => print(&format!("{hash}\n")),
+            Err(error) => fail(1, error),
+        },
         Some(Command::Token(token)) => match cli::token(token) {
             Ok(token) => print(&format!("{token}\n")),
             Err(error) => fail(BAD_CONFIG, error),
         },
-        None => match cli::configure(args.run) {
-            Ok(config) => run(config),
+        None => match cli::configure(args.run.clone()) {
+            Ok(config) => run(config, args.run),
             Err(error) => fail(BAD_CONFIG, error),
         },
     }
 }
 
 #[tokio::main]
-async fn run(config: config::GatewayConfig) -> ExitCode {
-    match node::run(config).await {
+async fn run(config: config::GatewayConfig, from: cli::Run) -> ExitCode {
+    let again = move || cli::configure(from.clone());
+    match node::run(config, again).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, format!("herald-gateway: {error:#}")),
     }

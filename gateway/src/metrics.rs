@@ -37,6 +37,9 @@ const PRESENCE_WRITES: &str = "herald_gateway_presence_writes_total";
 const PRESENCE_PUSHES: &str = "herald_gateway_presence_pushes_total";
 const WATCHES: &str = "herald_gateway_watches";
 const LEASE_AGE: &str = "herald_gateway_lease_age_seconds";
+const LOGINS: &str = "herald_gateway_logins_total";
+const REFRESHES: &str = "herald_gateway_refreshes_total";
+const HTTP_REQUESTS: &str = "herald_gateway_http_requests_total";
 const BUS_READY: &str = "herald_gateway_bus_ready";
 
 pub fn describe() {
@@ -92,7 +95,10 @@ pub fn describe() {
         Unit::Seconds,
         "Time since this node's lease was last refreshed; beyond 10 s its users count as offline"
     );
-    describe_counter!(REFUSED, "Upgrades refused, by reason");
+    describe_counter!(REFUSED, "Upgrades and HTTP requests refused, by reason");
+    describe_counter!(LOGINS, "Attempts to log in, by outcome");
+    describe_counter!(REFRESHES, "Tokens asked to be refreshed, by outcome");
+    describe_counter!(HTTP_REQUESTS, "HTTP requests on the public listener, by path and status");
     describe_gauge!(BUS_READY, "1 while the message bus can be used, else 0");
 }
 
@@ -238,6 +244,18 @@ pub fn command(verb: &'static str) {
 
 pub fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+pub fn login(outcome: &'static str) {
+    counter!(LOGINS, "outcome" => outcome).increment(1);
+}
+
+pub fn refresh(outcome: &'static str) {
+    counter!(REFRESHES, "outcome" => outcome).increment(1);
+}
+
+pub fn http_request(path: &'static str, status: u16) {
+    counter!(HTTP_REQUESTS, "path" => path, "status" => status.to_string()).increment(1);
 }
 
 pub fn bus(state: BusState) {

@@ -7,23 +7,27 @@ use herald_proto::subject::Names;
 use herald_router::{
     admin::{Admin, Ready},
     bus::{Bus, memory, nats},
+    cli::ConfigError,
     core::Router,
     http, service,
     service::Readiness,
-    shutdown::Signals,
+    shutdown::{Hangups, Signals},
     telemetry,
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{api::Api, config::GatewayConfig, gateway::Gateway, metrics, server::Public};
+use crate::{api::Api, config::GatewayConfig, gateway::Gateway, metrics, reload, server::Public};
 
-/// After the last close frame has been queued, connections get this long to take it.
-const GOODBYE: Duration = Duration::from_secs(3);
+/// After the last close frame has been queued, connections get this long to take it, and HTTP requests to be answered.
+const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Runs until a signal asks for the end.
-pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
+/// Runs until a signal asks for the end. `again` reads the configuration anew.
+pub async fn run(
+    config: GatewayConfig,
+    again: impl Fn() -> Result<GatewayConfig, ConfigError> + Send + 'static,
+) -> anyhow::Result<()> {
     telemetry::start_logging(&config.logging)?;
     let mut signals = Signals::new()?;
     // Outlives all else: commands under way at a stop still need the bus.
@@ -51,6 +55,11 @@ pub async fn run(config: GatewayConfig) -> anyhow::Result<()> {
         end.run_until_cancelled(work.run()).await;
     });
     tasks.spawn(watch_bus(bus.clone(), background.clone()));
+    let (reloaded, end) = (gateway.clone(), background.clone());
+    let hangups = Hangups::new()?;
+    tasks.spawn(async move {
+        end.run_until_cancelled(reload::run(hangups, &reloaded, again)).await;
+    });
 
     let mut out = std::io::stdout();
     let ready = readiness(bus.clone(), gateway.clone(), inside, stop.clone());

@@ -14,7 +14,10 @@ pub struct Rate {
 
 impl Rate {
     pub fn new(per_second: u32, burst: u32) -> Self {
-        let every = Duration::from_secs(1) / per_second.max(1);
+        Self::every(Duration::from_secs(1) / per_second.max(1), burst)
+    }
+
+    pub fn every(every: Duration, burst: u32) -> Self {
         Self {
             every: Some(every),
             ahead: every * burst.max(1),
@@ -44,6 +47,18 @@ impl Rate {
         Ok(())
     }
 
+    /// Err says how long to wait. Nothing is taken.
+    pub fn look(&self, now: Instant) -> Result<(), Duration> {
+        self.clone().take(now)
+    }
+
+    /// What was taken last is as if it had not been.
+    pub fn give_back(&mut self) {
+        if let (Some(every), Some(due)) = (self.every, self.due) {
+            self.due = due.checked_sub(every);
+        }
+    }
+
     /// Whether nothing that happened is remembered any more.
     pub fn is_fresh(&self, now: Instant) -> bool {
         self.due.is_none_or(|due| due <= now)
@@ -53,6 +68,17 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let mut rate = Rate::every(Duration::from_secs(60), 2);
+        let start = Instant::now();
+        assert!(rate.take(start).is_ok() && rate.take(start).is_ok());
+        assert_eq!(rate.look(start), Err(Duration::from_secs(60)));
+        rate.give_back();
+        assert!(rate.look(start).is_ok() && rate.take(start).is_ok());
+        assert!(rate.take(start).is_err());
+    }
 
     #[test]
     fn a_burst_and_then_the_steady_rate() {

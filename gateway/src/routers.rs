@@ -6,7 +6,7 @@ use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
     cluster::{
-        ConnectBatch, ConnectCommand, Done, Groups, History, HistoryCommand, KickCommand, MemberCommand, Presence,
+        ConnectBatch, ConnectCommand, Done, EndSessionCommand, Groups, History, HistoryCommand, KickCommand, MemberCommand, Presence,
         PresenceCommand, ReplaceCommand, Reply, SendCommand, Sent, User, UserCommand, reply,
     },
     limits,
@@ -70,6 +70,13 @@ impl Routers {
 
     pub async fn kick(&self, command: &KickCommand) -> Result<(), Failure> {
         match self.ask("kick", command).await? {
+            reply::Reply::Done(_) => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn end_session(&self, command: &EndSessionCommand) -> Result<(), Failure> {
+        match self.ask("end-session", command).await? {
             reply::Reply::Done(_) => Ok(()),
             other => Err(unexpected(&other)),
         }

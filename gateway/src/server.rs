@@ -1,6 +1,10 @@
 //! The public listener: which path is served by what.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use herald_router::http::{self, Body};
@@ -10,10 +14,12 @@ use crate::{
     addresses::{Refusal, Slot},
     auth::source,
     conn::reader::{self, Opening, Token},
+    cors,
     dialect::Dialect,
     event::ConnectOptions,
     gateway::Gateway,
     metrics, origin,
+    short::{self, Verb},
 };
 
 pub struct Public(pub Arc<Gateway>);
@@ -21,17 +27,47 @@ pub struct Public(pub Arc<Gateway>);
 impl http::Handler for Public {
     type Admission = Option<Slot>;
 
-    /// A connection that never asks for anything counts too, beside those that were upgraded.
+    /// A connection that never asks for anything counts too, beside those that were upgraded. A proxy's are many people's.
     fn admit(&self, peer: SocketAddr) -> Option<Self::Admission> {
+        if self.0.proxies.trusts(peer.ip()) {
+            return Some(None);
+        }
         self.0.addresses.open_http(peer.ip()).ok()
     }
 
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        if self.0.dev && !origin::host_is_loopback(&request) {
+        let gateway = &self.0;
+        if gateway.dev && !origin::host_is_loopback(&request) {
             return refuse(StatusCode::FORBIDDEN, "host", "--dev serves loopback hosts only\n");
         }
-        match request.uri().path() {
-            "/ws" => websocket(&self.0, request, peer),
+        // Of every path: a foreign page could make a browser log in as somebody, or ask with its cookie.
+        if !gateway.origins.allows(request.headers()) {
+            return refuse(StatusCode::FORBIDDEN, "origin", "this origin is not allowed\n");
+        }
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = match cors::preflight(&request) {
+            Some(answer) => answer,
+            None => self.answer(request, peer).await,
+        };
+        if let Some(origin) = origin {
+            cors::allow(response.headers_mut(), origin);
+        }
+        response
+    }
+}
+
+impl Public {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let gateway = &self.0;
+        let client = gateway.proxies.client(request.headers(), peer.ip());
+        let path = request.uri().path();
+        if let Some(verb) = Verb::of(path) {
+            let response = short::serve(gateway, verb, request, client).await;
+            metrics::http_request(verb.path(), response.status().as_u16());
+            return response;
+        }
+        match path {
+            "/ws" => websocket(gateway, request, client),
             _ => http::text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
@@ -42,7 +78,7 @@ fn refuse(status: StatusCode, reason: &'static str, text: &'static str) -> Respo
     http::text(status, text)
 }
 
-fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, client: IpAddr) -> Response<Body> {
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n");
     }
@@ -60,10 +96,7 @@ fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: Socke
     if !is_handshake(&request) {
         return refuse(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n");
     }
-    if !gateway.origins.allows(request.headers()) {
-        return refuse(StatusCode::FORBIDDEN, "origin", "this origin is not allowed\n");
-    }
-    let slot = match gateway.addresses.connect(peer.ip()) {
+    let slot = match gateway.addresses.connect(client) {
         Ok(slot) => slot,
         Err(refusal) => return too_many(refusal),
     };

@@ -23,6 +23,12 @@ pub mod cluster {
     include!(concat!(env!("OUT_DIR"), "/herald.cluster.v1.rs"));
 }
 
+/// What clients of HTTP short connections say and hear when they log in (`login.proto`).
+pub mod login {
+    #![allow(missing_docs, unreachable_pub, clippy::all)]
+    include!(concat!(env!("OUT_DIR"), "/herald.login.v1.rs"));
+}
+
 pub use code::{CloseCode, ErrorCode};
 pub use offset::{LogId, Offset};
 pub use target::Target;

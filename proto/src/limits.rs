@@ -61,3 +61,11 @@ pub const LAST_SEEN_KEPT: Duration = Duration::from_secs(72 * 3600);
 
 /// A node's lease ends this long after its last refresh; it is refreshed three times in between.
 pub const LEASE: Duration = Duration::from_secs(10);
+
+/// A token that Herald mints lasts for so long, and may be refreshed for so long after its end.
+pub const TOKEN: Duration = Duration::from_secs(3600);
+pub const REFRESH_GRACE: Duration = Duration::from_secs(60);
+/// The generation before the newest may refresh for so long: the answer to it may have been lost.
+pub const LOST_REPLY: Duration = Duration::from_secs(60);
+/// Whoever has logged in must do so again after this, however often the token was refreshed.
+pub const SESSION_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -46,6 +46,7 @@ impl Router {
             "leave" => self.decoded(payload, |command| self.leave(command)).await,
             "connect" => self.decoded(payload, |batch| self.connect_all(batch)).await,
             "kick" => self.decoded(payload, |command| self.kick(command)).await,
+            "end-session" => self.decoded(payload, |command| self.end_session(command)).await,
             "presence" => self.decoded(payload, |command| self.presence(command)).await,
             "user" => self.decoded(payload, |command| self.user(command)).await,
             "replace" => self.decoded(payload, |command| self.replace(command)).await,

@@ -14,7 +14,7 @@ pub type Body = Full<Bytes>;
 
 /// A request's head must be here within this.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-/// A request's body must be here within this after its head.
+/// The first of a request's body must be here within this after its head, and each further part after the one before.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// Largest head of a request; a token (4 KiB) fits several times.
 const HEAD_BYTES: usize = 32 << 10;

@@ -1,4 +1,4 @@
-//! The signals that ask a node to stop.
+//! The signals that ask a node to stop, or to read its configuration anew.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -22,5 +22,20 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// From its making on, SIGHUP no longer ends the process.
+pub struct Hangups(Signal);
+
+impl Hangups {
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Returns at the next one.
+    pub async fn next(&mut self) {
+        // None comes only with the runtime's end.
+        let _signal = self.0.recv().await;
     }
 }

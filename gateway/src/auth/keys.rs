@@ -36,7 +36,7 @@ impl Key {
     }
 }
 
-fn named(algorithm: &str) -> Option<Algorithm> {
+pub(super) fn named(algorithm: &str) -> Option<Algorithm> {
     let entry = ALGORITHMS.iter().find(|(name, _)| *name == algorithm);
     entry.map(|(_, algorithm)| *algorithm)
 }
@@ -63,6 +63,9 @@ fn load_one(settings: &KeySettings) -> Result<Vec<Key>, String> {
     if sources.iter().filter(|set| **set).count() != 1 {
         return Err("needs exactly one of secret, secret_file, public_key_file, jwks_file".to_owned());
     }
+    if settings.private_key_file.is_some() && settings.public_key_file.is_none() {
+        return Err("a private_key_file needs its public_key_file beside it".to_owned());
+    }
     if let Some(path) = &settings.jwks_file {
         if settings.kid.is_some() || settings.algorithm.is_some() {
             return Err("kid and algorithm stand in the jwks_file".to_owned());
@@ -79,12 +82,7 @@ fn load_one(settings: &KeySettings) -> Result<Vec<Key>, String> {
     } else if let Some(secret) = &settings.secret {
         secret_key(algorithm, secret.0.as_bytes())?
     } else if let Some(path) = &settings.secret_file {
-        let text = read(path)?;
-        let end = text
-            .iter()
-            .rposition(|b| !matches!(b, b'\n' | b'\r'))
-            .map_or(0, |i| i + 1);
-        secret_key(algorithm, &text[..end])?
+        secret_key(algorithm, &read_secret(path)?)?
     } else {
         return Err("needs a source".to_owned());
     };
@@ -95,7 +93,15 @@ fn load_one(settings: &KeySettings) -> Result<Vec<Key>, String> {
     }])
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// Editors end files with a line break, which is no part of the secret.
+pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+    let mut text = read(path)?;
+    let end = text.iter().rposition(|b| !matches!(b, b'\n' | b'\r'));
+    text.truncate(end.map_or(0, |last| last + 1));
+    Ok(text)
+}
+
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))
 }
 

@@ -67,6 +67,10 @@ impl LimitSettings {
         }
     }
 
+    pub(crate) fn http_body_bytes(&self) -> usize {
+        usize::try_from(self.http_body.as_u64()).unwrap_or(usize::MAX)
+    }
+
     pub(super) fn check(&self, faults: &mut Faults) {
         let frame = self.frame.as_u64();
         if !(128..=16 << 20).contains(&frame) {

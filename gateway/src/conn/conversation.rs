@@ -8,7 +8,7 @@ use herald_router::failure::Failure;
 
 use super::{Conn, command::Job, lanes::Lanes, query::Query, receive::Received};
 use crate::{
-    auth::Identity,
+    auth::{AuthError, Identity},
     dialect::ws,
     event::{Answer, ConnectOptions, Ending},
     gateway::Gateway,
@@ -61,7 +61,7 @@ impl Conversation {
                 self.conn.close(code);
             }
             Action::Connect { id, token, options } => self.connect_with(id, &token, &options).await,
-            Action::Refresh { id, token } => self.refresh(id, &token),
+            Action::Refresh { id, token } => self.refresh(id, &token).await,
             Action::Ordered { id, serial, command } => self.in_order(id, serial, command).await,
             Action::Beside { id, command } => self.beside(id, command).await,
         }
@@ -104,9 +104,11 @@ impl Conversation {
         }
     }
 
-    fn refresh(&mut self, id: Option<u32>, token: &str) {
+    async fn refresh(&mut self, id: Option<u32>, token: &str) {
         metrics::command("refresh");
-        let verified = self.gateway.identify(token);
+        let waits = self.conn.reader_waits();
+        let verified = self.gateway.authenticate(token).await;
+        drop(waits);
         let answer = match verified {
             Ok(identity) if self.session.user() == Some(&identity.user) => {
                 self.session.refreshed(&identity);
@@ -116,6 +118,7 @@ impl Conversation {
                 }
             }
             Ok(_) => Failure::new(ErrorCode::Unauthorized, "the token is another user's").into(),
+            Err(AuthError::Unavailable) => Failure::new(ErrorCode::Unavailable, "sessions cannot be looked up").into(),
             Err(_) => Failure::new(ErrorCode::Unauthorized, "the token is not valid").into(),
         };
         self.answer(id, &answer);

@@ -69,6 +69,7 @@ impl Gateway {
             user: user.clone(),
             device: options.device.as_deref().map(Into::into),
             since,
+            session: None,
         });
         self.set_token(conn, identity);
         conn.outbox.hold();
@@ -125,12 +126,28 @@ impl Gateway {
         }
     }
 
-    /// Who shows this token.
+    /// Who shows this token. Whether its session stands is not asked here: see [`Self::authenticate`].
     pub fn identify(&self, token: &str) -> Result<Identity, AuthError> {
         let identity = self.auth.verify(token)?;
         match self.revoked.refuses(&identity.user, identity.issued) {
             true => Err(AuthError::Revoked),
             false => Ok(identity),
+        }
+    }
+
+    /// Who shows this token, whose session stands if it has one.
+    pub async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
+        let identity = self.identify(token)?;
+        let Some(session) = &identity.session else {
+            return Ok(identity);
+        };
+        match self.sessions.stands(&identity.user, &session.id).await {
+            Ok(true) => Ok(identity),
+            Ok(false) => Err(AuthError::NoSession),
+            Err(error) => {
+                debug!(%error, "a session could not be looked up");
+                Err(AuthError::Unavailable)
+            }
         }
     }
 
@@ -143,8 +160,12 @@ impl Gateway {
         start: &Start,
     ) -> Result<Entered, Refused> {
         self.hub.announce(conn, user).await?;
-        // From here on news of a revocation finds the connection; those that came before are found now.
-        if self.revoked.refuses(user, identity.issued) {
+        // From here on news of a revocation, or of the session's end, finds the connection; what came before is found now.
+        let ended = match &identity.session {
+            Some(session) => !self.sessions.stands_now(user, &session.id).await?,
+            None => false,
+        };
+        if ended || self.revoked.refuses(user, identity.issued) {
             return Err(Failure::new(ErrorCode::Unauthorized, "the token is not valid").into());
         }
         let command = ConnectCommand {

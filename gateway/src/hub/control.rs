@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use herald_proto::{
     CloseCode,
-    cluster::{Control, Replace, control::Order},
+    cluster::{Control, EndSession, Replace, control::Order},
 };
 
 use super::{Hub, fanout, topic::TopicState};
@@ -18,6 +18,7 @@ impl Hub {
             // Those too that have much to catch up with before they come to it.
             Some(Order::Kick(_)) => kick(state.members(), sequence),
             Some(Order::Replace(order)) => replace(state, order),
+            Some(Order::EndSession(order)) => end_session(state.members(), order),
             None => {} // a newer router's order, which this version does not know
         }
     }
@@ -33,8 +34,8 @@ impl Hub {
                 fanout::push_to(to, &push, true, &self.metrics);
             }
             Some(Order::Kick(_)) => kick(to, sequence),
-            // Of one connection alone, which is here already if it is anywhere.
-            Some(Order::Replace(_)) | None => {}
+            // Of one connection alone, which is here already if it is anywhere; and no token of an ended session connects.
+            Some(Order::Replace(_) | Order::EndSession(_)) | None => {}
         }
     }
 }
@@ -54,5 +55,15 @@ fn replace(state: &mut TopicState, order: &Replace) {
 fn kick(conns: &[Arc<Conn>], sequence: u64) {
     for conn in conns.iter().filter(|conn| conn.progress.was_before(sequence)) {
         conn.close(CloseCode::Kicked);
+    }
+}
+
+fn end_session(conns: &[Arc<Conn>], order: &EndSession) {
+    let code = match order.kicked {
+        true => CloseCode::Kicked,
+        false => CloseCode::Unauthorized,
+    };
+    for conn in conns.iter().filter(|conn| conn.is_of_session(&order.session)) {
+        conn.close(code);
     }
 }

@@ -1,8 +1,9 @@
-//! `kick`: ends a user's connections, and takes away the tokens that it could come back with.
+//! `kick`: ends a user's connections, and takes away sessions and tokens that it could come back with. `end-session`: one
+//! session, with the connections that belong to it.
 
 use bytes::Bytes;
 use herald_proto::{
-    cluster::{Done, Kick, KickCommand, Revocation, control::Order, reply},
+    cluster::{Done, EndSession, EndSessionCommand, Kick, KickCommand, Revocation, control::Order, reply},
     id, subject,
 };
 use prost::Message;
@@ -17,9 +18,40 @@ impl Router {
         if command.revoke {
             // First: who is cut off comes back at once.
             self.revoke(&command.user, command.time).await?;
+            self.end_sessions(&command.user).await?;
         }
         let sequence = self.order(&command.user, Order::Kick(Kick {}), &command.dedup).await?;
         Ok(reply::Reply::Done(Done { sequence }))
+    }
+
+    pub(super) async fn end_session(&self, command: EndSessionCommand) -> Result<reply::Reply, Failure> {
+        let EndSessionCommand {
+            user,
+            session,
+            kicked,
+            dedup,
+        } = command;
+        id::check("user", &user)?;
+        id::check("session", &session)?;
+        // First: who is cut off comes back at once.
+        let kv = &self.bus.kv;
+        kv.delete(Bucket::Sessions, &subject::key(&[&user, &session])).await?;
+        kv.delete(Bucket::Presence, &subject::key(&["h", &user, &session])).await?;
+        let order = Order::EndSession(EndSession { session, kicked });
+        let sequence = self.order(&user, order, &dedup).await?;
+        Ok(reply::Reply::Done(Done { sequence }))
+    }
+
+    async fn end_sessions(&self, user: &str) -> Result<(), Failure> {
+        let kv = &self.bus.kv;
+        let sessions = format!("{}.>", subject::key(&[user]));
+        kv.purge(Bucket::Sessions, &sessions).await?;
+        // Of these there are watches, which hear of deletions only.
+        let present = kv.select(Bucket::Presence, &[subject::key(&["h", user])]).await?;
+        for (key, _) in present.entries {
+            kv.delete(Bucket::Presence, &key).await?;
+        }
+        Ok(())
     }
 
     /// Kept for as long as the policy says; longer than that no token may last.

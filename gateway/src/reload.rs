@@ -1,0 +1,22 @@
+//! SIGHUP: the keys are read anew, and nobody is dropped for it. Where anything is wrong, nothing changes.
+
+use herald_router::{cli::ConfigError, shutdown::Hangups};
+use tracing::{error, info};
+
+use crate::{config::GatewayConfig, gateway::Gateway};
+
+/// Works until dropped. `again` reads the configuration.
+pub async fn run(
+    mut hangups: Hangups,
+    gateway: &Gateway,
+    again: impl Fn() -> Result<GatewayConfig, ConfigError> + Send,
+) {
+    loop {
+        hangups.next().await;
+        let outcome = again().and_then(|config| Ok(gateway.auth.reload(&config.auth)?));
+        match outcome {
+            Ok(()) => info!("the keys of tokens were read anew"),
+            Err(error) => error!(%error, "the configuration cannot be used: nothing was changed"),
+        }
+    }
+}

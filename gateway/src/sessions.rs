@@ -1,0 +1,195 @@
+//! Sessions of those who log in over HTTP. A session is a key with a time to live, in a bucket that every gateway reads:
+//! so one may log in on one node, send on another and refresh on a third. Beside it stands a key by which its user
+//! counts as online.
+//!
+//! Tokens name their session; a token is good while its session stands. [`rules`] says what a refresh comes to.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use herald_proto::{
+    ErrorCode, Target,
+    cluster::{EndSessionCommand, HttpSession, Session},
+    dedup, id, subject,
+};
+use herald_router::{
+    bus::{Bucket, Bus, BusError},
+    failure::Failure,
+};
+use prost::Message;
+use tracing::{debug, warn};
+
+use crate::{auth::SessionClaim, config::Relogin, routers::Routers};
+
+mod cache;
+pub mod rules;
+
+use cache::Cache;
+use rules::{Refresh, Terms};
+
+/// A write that met another one is tried again this often: refreshes of one session come one by one.
+const TRIES: usize = 8;
+
+pub struct Sessions {
+    bus: Bus,
+    terms: Terms,
+    relogin: Relogin,
+    cache: Cache,
+}
+
+/// What came of a refresh.
+#[derive(Debug)]
+pub enum Refreshed {
+    Goes(Session),
+    /// There is no such session.
+    Gone,
+    /// There was; it has been found to be over, and is to be ended.
+    Ends,
+}
+
+/// A fresh name, of 128 random bits: nobody guesses it, and no two are the same.
+pub fn new_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+impl Sessions {
+    pub fn new(bus: Bus, terms: Terms, relogin: Relogin) -> Self {
+        Self {
+            bus,
+            terms,
+            relogin,
+            cache: Cache::default(),
+        }
+    }
+
+    /// Works until dropped.
+    pub async fn run(&self) {
+        self.cache.sweep().await;
+    }
+
+    /// How late a token may be refreshed.
+    pub fn grace(&self) -> std::time::Duration {
+        self.terms.grace
+    }
+
+    /// A new session of a user, which counts as online from now on.
+    pub async fn begin(&self, user: &str, id: &str, session: Session) -> Result<Session, Failure> {
+        let now = id::now_ms();
+        let session = self.terms.begin(session, now);
+        let ttl = self.terms.ttl(&session, now);
+        let (key, value) = (key(user, id), Bytes::from(session.encode_to_vec()));
+        self.bus.kv.create(Bucket::Sessions, &key, value, Some(ttl)).await?;
+        self.announce(user, id, &session, now).await?;
+        Ok(session)
+    }
+
+    /// Which of a user's sessions must make way for a new one.
+    pub async fn to_make_way(&self, user: &str, id: &str, session: &Session) -> Result<Vec<String>, Failure> {
+        if self.relogin == Relogin::Several {
+            return Ok(Vec::new());
+        }
+        let others = self.of(user).await?;
+        let older = |other: &(String, Session)| (other.1.started, other.0.as_str()) < (session.started, id);
+        Ok(others.into_iter().filter(older).map(|(id, _)| id).collect())
+    }
+
+    /// A user's sessions, as the nearest replica knows of them.
+    pub async fn of(&self, user: &str) -> Result<Vec<(String, Session)>, Failure> {
+        let found = self.bus.kv.select(Bucket::Sessions, &[subject::key(&[user])]).await?;
+        let sessions = found.entries.into_iter().filter_map(|(key, entry)| {
+            let [_, id]: [String; 2] = subject::split_key(&key)?.try_into().ok()?;
+            Some((id, decoded(&key, entry.value)?))
+        });
+        Ok(sessions.collect())
+    }
+
+    /// Whether a session stands. What was found out a moment ago is believed; before "no" the leader is asked.
+    pub async fn stands(&self, user: &str, id: &str) -> Result<bool, BusError> {
+        let key = key(user, id);
+        if let Some(stands) = self.cache.get(&key) {
+            return Ok(stands);
+        }
+        let asked = Instant::now();
+        let stands = self.bus.kv.get(Bucket::Sessions, &key).await?.is_some() || self.stands_now(user, id).await?;
+        self.cache.put(&key, asked, stands);
+        Ok(stands)
+    }
+
+    /// As the leader knows it.
+    pub async fn stands_now(&self, user: &str, id: &str) -> Result<bool, BusError> {
+        let entry = self.bus.kv.get_latest(Bucket::Sessions, &key(user, id)).await?;
+        Ok(entry.is_some())
+    }
+
+    /// By compare-and-set, so that of two refreshes at once each sees what the other did.
+    pub async fn refresh(&self, user: &str, claim: &SessionClaim) -> Result<Refreshed, Failure> {
+        let key = key(user, &claim.id);
+        for _ in 0..TRIES {
+            let Some(entry) = self.bus.kv.get_latest(Bucket::Sessions, &key).await? else {
+                return Ok(Refreshed::Gone);
+            };
+            let Some(session) = decoded(&key, entry.value) else {
+                return Ok(Refreshed::Ends);
+            };
+            let now = id::now_ms();
+            let Refresh::Goes(session) = self.terms.refresh(&session, claim.generation, now) else {
+                return Ok(Refreshed::Ends);
+            };
+            let (value, ttl) = (session.encode_to_vec().into(), self.terms.ttl(&session, now));
+            let update = self.bus.kv.update(Bucket::Sessions, &key, value, entry.revision, Some(ttl));
+            match update.await {
+                Ok(_) => {
+                    self.announce(user, &claim.id, &session, now).await?;
+                    return Ok(Refreshed::Goes(session));
+                }
+                Err(BusError::Conflict) => debug!("a session was refreshed twice at once"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(BusError::Unavailable("a session is refreshed too often at once".to_owned()).into())
+    }
+
+    /// Ends a session on every node, and the connections that were made with its tokens.
+    pub async fn end(&self, routers: &Routers, user: &str, id: &str, kicked: bool) -> Result<(), Failure> {
+        self.cache.ended(&key(user, id));
+        let origin = dedup::Origin::Command {
+            connection: &new_id(),
+            serial: 0,
+        };
+        let command = EndSessionCommand {
+            user: user.to_owned(),
+            session: id.to_owned(),
+            kicked,
+            dedup: dedup::id(origin, &Target::user(user)),
+        };
+        routers.end_session(&command).await
+    }
+
+    /// The user counts as online while this key stands, which is as long as the session does.
+    async fn announce(&self, user: &str, id: &str, session: &Session, now: u64) -> Result<(), Failure> {
+        let kv = &self.bus.kv;
+        let since = Bytes::from(HttpSession { since: session.started }.encode_to_vec());
+        let (presence, ttl) = (presence_key(user, id), self.terms.ttl(session, now));
+        kv.put(Bucket::Presence, &presence, since, Some(ttl)).await?;
+        // Whoever ended the session meanwhile may have looked for that key before it was there.
+        if kv.get_latest(Bucket::Sessions, &key(user, id)).await?.is_none() {
+            kv.delete(Bucket::Presence, &presence).await?;
+            return Err(Failure::new(ErrorCode::Unauthorized, "the session was ended"));
+        }
+        Ok(())
+    }
+}
+
+fn key(user: &str, id: &str) -> String {
+    subject::key(&[user, id])
+}
+
+fn presence_key(user: &str, id: &str) -> String {
+    subject::key(&["h", user, id])
+}
+
+fn decoded(key: &str, value: Bytes) -> Option<Session> {
+    Session::decode(value)
+        .inspect_err(|error| warn!(key, %error, "an unreadable session"))
+        .ok()
+}
