@@ -20,6 +20,7 @@ pub mod outgoing;
 pub mod presence;
 pub mod process;
 pub mod raw;
+pub mod short;
 pub mod storm;
 pub mod sweep;
 pub mod token;
