@@ -1,7 +1,7 @@
 //! The gateway's configuration: a TOML file, over it the environment (`HERALD_…`), over that the flags. All faults are
 //! found before anything binds.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use herald_router::{
@@ -15,10 +15,12 @@ use crate::{auth::Auth, origin::Origins};
 mod admin;
 mod dev;
 mod limits;
+mod services;
 
 pub use admin::{AdminSettings, ApiKeySettings};
 pub use dev::{DEV_API_KEY, DEV_TOKEN_KEY};
 pub use limits::LimitSettings;
+pub use services::{AUTH, ECHO, ERROR_OPCODE, Key as RouteKey, MessageId, RouteSettings, ServiceSettings, is_name};
 
 /// The whole commented default configuration, as `herald-gateway config` prints it.
 pub const DEFAULT: &str = include_str!("config/default.toml");
@@ -36,6 +38,9 @@ pub struct GatewayConfig {
     pub auth: AuthSettings,
     pub limits: LimitSettings,
     pub presence: PresenceSettings,
+    /// Backends, by name; one without a table is reached over NATS.
+    pub services: BTreeMap<String, ServiceSettings>,
+    pub routes: Vec<RouteSettings>,
     /// The rules of the router inside; routers of a cluster have their own.
     pub router: Policy,
     /// The log of the router inside.
@@ -57,6 +62,8 @@ impl Default for GatewayConfig {
             auth: AuthSettings::default(),
             limits: LimitSettings::default(),
             presence: PresenceSettings::default(),
+            services: BTreeMap::new(),
+            routes: Vec::new(),
             router: Policy::default(),
             log: LogSettings {
                 // In memory: a fraction of what a NATS server keeps on disk.
@@ -159,6 +166,8 @@ impl GatewayConfig {
         self.limits.check(faults);
         self.presence.check(faults);
         self.admin.check(faults);
+        services::check_services(&self.services, &self.closed_services(), faults);
+        services::check_routes(&self.routes, faults);
         self.check_addresses(faults);
         Origins::check(&self.public.origins, faults);
         if self.dev {
@@ -190,6 +199,11 @@ impl GatewayConfig {
         if twice(&self.admin.listen, public) {
             faults.add("admin.listen", "is a public address too");
         }
+    }
+
+    /// What clients may never call by name.
+    pub fn closed_services(&self) -> Vec<&str> {
+        vec![AUTH]
     }
 
     /// What `--dev` changes.

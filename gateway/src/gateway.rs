@@ -29,6 +29,7 @@ use crate::{
     reread,
     revoked::Revoked,
     routers::Routers,
+    services::{Routes, Services},
     told,
     watching::Watching,
 };
@@ -48,6 +49,10 @@ pub struct Gateway {
     pub addresses: Addresses,
     pub hub: Arc<Hub>,
     pub routers: Routers,
+    /// The application's backends.
+    pub services: Services,
+    /// Which of them gets what.
+    pub routes: Routes,
     pub keeper: Arc<Keeper>,
     pub presence: Arc<Presence>,
     pub revoked: Revoked,
@@ -80,6 +85,8 @@ impl Gateway {
             origins: Origins::new(&config.public.origins, config.dev),
             addresses: Addresses::new(&limits),
             hub: Hub::new(bus.clone(), &names, LINGER, tasks.clone(), metrics.clone()),
+            services: Services::new(config, bus, &names)?,
+            routes: Routes::new(config),
             routers: Routers::new(bus.clone(), names, metrics.clone()),
             keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
             presence: Presence::new(bus.clone(), node.clone()),

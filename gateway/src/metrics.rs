@@ -37,6 +37,9 @@ const PRESENCE_WRITES: &str = "herald_gateway_presence_writes_total";
 const PRESENCE_PUSHES: &str = "herald_gateway_presence_pushes_total";
 const WATCHES: &str = "herald_gateway_watches";
 const LEASE_AGE: &str = "herald_gateway_lease_age_seconds";
+const CALLS: &str = "herald_gateway_calls_total";
+const CALL_SECONDS: &str = "herald_gateway_call_seconds";
+const CALLS_IN_FLIGHT: &str = "herald_gateway_calls_in_flight";
 const BUS_READY: &str = "herald_gateway_bus_ready";
 
 pub fn describe() {
@@ -93,6 +96,16 @@ pub fn describe() {
         "Time since this node's lease was last refreshed; beyond 10 s its users count as offline"
     );
     describe_counter!(REFUSED, "Upgrades refused, by reason");
+    describe_counter!(
+        CALLS,
+        "Calls to backends, by service (of those that the configuration names) and outcome"
+    );
+    describe_histogram!(
+        CALL_SECONDS,
+        Unit::Seconds,
+        "Time from a call to a backend to its end, by service"
+    );
+    describe_gauge!(CALLS_IN_FLIGHT, "Calls to backends that are under way");
     describe_gauge!(BUS_READY, "1 while the message bus can be used, else 0");
 }
 
@@ -238,6 +251,30 @@ pub fn command(verb: &'static str) {
 
 pub fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+/// A call to a backend has ended. `service` is a name from the configuration, or nothing.
+pub fn called(service: &str, outcome: &'static str, took: Duration) {
+    let service = || service.to_owned();
+    counter!(CALLS, "service" => service(), "outcome" => outcome).increment(1);
+    histogram!(CALL_SECONDS, "service" => service()).record(took.as_secs_f64());
+}
+
+/// A call that is under way until this is dropped.
+pub struct CallUnderWay(Gauge);
+
+impl CallUnderWay {
+    pub fn begin() -> Self {
+        let gauge = gauge!(CALLS_IN_FLIGHT);
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for CallUnderWay {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 pub fn bus(state: BusState) {

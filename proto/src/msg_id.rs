@@ -14,7 +14,11 @@ const fn table() -> [u32; 256] {
         let mut c = (i as u32) << 24;
         let mut bit = 0;
         while bit < 8 {
-            c = if c & 0x8000_0000 == 0 { c << 1 } else { (c << 1) ^ POLYNOMIAL };
+            c = if c & 0x8000_0000 == 0 {
+                c << 1
+            } else {
+                (c << 1) ^ POLYNOMIAL
+            };
             bit += 1;
         }
         table[i] = c;
