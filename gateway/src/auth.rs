@@ -155,6 +155,10 @@ impl Auth {
         self.loaded().verify(token, grace)
     }
 
+    pub fn can_sign(&self) -> bool {
+        self.loaded().signer.is_some()
+    }
+
     pub fn sign(&self, grant: &Grant<'_>) -> Result<String, SignError> {
         let loaded = self.loaded();
         let signer = loaded.signer.as_ref().ok_or(SignError::NoKey)?;

@@ -1,7 +1,7 @@
 //! The gateway's configuration: a TOML file, over it the environment (`HERALD_…`), over that the flags. All faults are
 //! found before anything binds.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use herald_router::{
@@ -16,11 +16,13 @@ use crate::{auth::Auth, origin::Origins, proxies::AddressHeader};
 mod admin;
 mod dev;
 mod limits;
+mod services;
 mod session;
 
 pub use admin::{AdminSettings, ApiKeySettings};
 pub use dev::{DEV_API_KEY, DEV_TOKEN_KEY};
 pub use limits::LimitSettings;
+pub use services::{AUTH, ECHO, ERROR_OPCODE, Key as RouteKey, MessageId, RouteSettings, ServiceSettings, is_name};
 pub use session::{AccountSettings, LoginSettings, Relogin, SessionSettings};
 
 /// The whole commented default configuration, as `herald-gateway config` prints it.
@@ -41,6 +43,9 @@ pub struct GatewayConfig {
     pub login: LoginSettings,
     pub limits: LimitSettings,
     pub presence: PresenceSettings,
+    /// Backends, by name; one without a table is reached over NATS.
+    pub services: BTreeMap<String, ServiceSettings>,
+    pub routes: Vec<RouteSettings>,
     /// The rules of the router inside; routers of a cluster have their own.
     pub router: Policy,
     /// The log of the router inside.
@@ -64,6 +69,8 @@ impl Default for GatewayConfig {
             login: LoginSettings::default(),
             limits: LimitSettings::default(),
             presence: PresenceSettings::default(),
+            services: BTreeMap::new(),
+            routes: Vec::new(),
             router: Policy::default(),
             log: LogSettings {
                 // In memory: a fraction of what a NATS server keeps on disk.
@@ -185,6 +192,8 @@ impl GatewayConfig {
         self.login.check(faults);
         self.check_login_keys(faults);
         self.admin.check(faults);
+        services::check_services(&self.services, &self.closed_services(), faults);
+        services::check_routes(&self.routes, faults);
         self.check_addresses(faults);
         Origins::check(&self.public.origins, faults);
         if self.dev {
@@ -225,6 +234,13 @@ impl GatewayConfig {
         if twice(&self.admin.listen, public) {
             faults.add("admin.listen", "is a public address too");
         }
+    }
+
+    /// What clients may never call by name.
+    pub fn closed_services(&self) -> Vec<&str> {
+        let login = [&self.login.service, &self.login.then];
+        let login = login.into_iter().filter_map(Option::as_deref);
+        std::iter::once(AUTH).chain(login).collect()
     }
 
     /// What `--dev` changes.

@@ -31,6 +31,7 @@ use crate::{
     reread,
     revoked::Revoked,
     routers::Routers,
+    services::{Routes, Services},
     sessions::Sessions,
     told,
     watching::Watching,
@@ -53,6 +54,10 @@ pub struct Gateway {
     pub login: Login,
     pub hub: Arc<Hub>,
     pub routers: Routers,
+    /// The application's backends.
+    pub services: Services,
+    /// Which of them gets what.
+    pub routes: Routes,
     pub keeper: Arc<Keeper>,
     pub presence: Arc<Presence>,
     pub revoked: Revoked,
@@ -88,6 +93,8 @@ impl Gateway {
             proxies: Proxies::new(&config.public.trusted_proxies, config.public.client_address),
             login: Login::new(config),
             hub: Hub::new(bus.clone(), &names, LINGER, tasks.clone(), metrics.clone()),
+            services: Services::new(config, bus, &names)?,
+            routes: Routes::new(config),
             routers: Routers::new(bus.clone(), names, metrics.clone()),
             keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
             presence: Presence::new(bus.clone(), node.clone()),

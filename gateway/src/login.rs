@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use herald_proto::{
     ErrorCode,
     cluster::{ConnectCommand, Session},
+    id,
     login::{Reply as LoginReply, Request as LoginRequest},
     msg_id, subject,
 };
@@ -17,7 +18,7 @@ use crate::{
     accounts::{Accounts, Busy},
     attempts::{Attempts, TooOften},
     auth::{SessionClaim, signer::Grant, unix_now},
-    config::{GatewayConfig, LoginSettings},
+    config::{AUTH, GatewayConfig, LoginSettings},
     gateway::Gateway,
     services::CallError,
     sessions,
@@ -30,12 +31,18 @@ use answer::{Completed, Verdict, Welcome};
 
 pub struct Login {
     settings: LoginSettings,
-    accounts: Option<Accounts>,
+    knows: Knows,
     attempts: Option<Attempts>,
-    /// `--dev`: every account has every password.
-    open: bool,
     reply_id: u32,
     pub secure_cookie: bool,
+}
+
+/// Who knows who somebody is.
+enum Knows {
+    Service(String),
+    Accounts(Accounts),
+    /// `--dev`: every account has every password.
+    Anybody,
 }
 
 /// What the client is told.
@@ -49,7 +56,7 @@ pub struct LoggedIn {
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    #[error("neither a service nor accounts are configured")]
+    #[error("there is no key to sign tokens with")]
     NotServed,
     #[error("too many attempts")]
     TooOften(Duration),
@@ -80,10 +87,15 @@ impl From<Busy> for LoginError {
 impl Login {
     pub fn new(config: &GatewayConfig) -> Self {
         let settings = config.login.clone();
+        let knows = match (&settings.service, Accounts::new(&settings.accounts)) {
+            (Some(service), _) => Knows::Service(service.clone()),
+            (None, Some(accounts)) => Knows::Accounts(accounts),
+            (None, None) if config.dev => Knows::Anybody,
+            (None, None) => Knows::Service(AUTH.to_owned()),
+        };
         Self {
-            accounts: Accounts::new(&settings.accounts),
+            knows,
             attempts: Attempts::new(&settings, config.limits.rates_lifted),
-            open: config.dev && settings.service.is_none() && settings.accounts.is_empty(),
             reply_id: msg_id::string_hash(&settings.reply),
             secure_cookie: config.session.secure_cookie.unwrap_or(!config.dev),
             settings,
@@ -104,6 +116,9 @@ impl Login {
         body: Bytes,
         address: IpAddr,
     ) -> Result<LoggedIn, LoginError> {
+        if !gateway.auth.can_sign() {
+            return Err(LoginError::NotServed);
+        }
         let (verdict, reply_id) = self.verdict(gateway, msg_id, &body, address).await?;
         let reply_id = reply_id.unwrap_or(self.reply_id);
         let refused = |reply| LoggedIn {
@@ -116,7 +131,9 @@ impl Login {
             Verdict::Welcome(welcome) => welcome,
         };
         let session = sessions::new_id();
-        let completed = self.complete(gateway, msg_id, body, &welcome, &session, address).await?;
+        let completed = self
+            .complete(gateway, msg_id, body, &welcome, &session, address)
+            .await?;
         let completed = match completed {
             Completed::Refused(reply) => return Ok(refused(reply)),
             Completed::With(completed) => completed,
@@ -139,14 +156,18 @@ impl Login {
     ) -> Result<(Verdict, Option<u32>), LoginError> {
         // Backends may take logins of any form; whatever reads as the article's names an account.
         let request = LoginRequest::decode(body.clone());
-        let account = request.as_ref().map_or("", |request| request.account.as_str()).to_owned();
+        let account = request
+            .as_ref()
+            .map_or("", |request| request.account.as_str())
+            .to_owned();
         let attempts = self.attempts.as_ref().filter(|_| !account.is_empty());
         if let Some(attempts) = attempts {
             attempts.of_account(&account)?;
         }
-        let verdict = match &self.settings.service {
-            Some(service) => backend::verdict(gateway, service, msg_id, body, address).await,
-            None => self.own_verdict(request).await.map(|verdict| (verdict, None)),
+        let verdict = match &self.knows {
+            Knows::Service(service) => backend::verdict(gateway, service, msg_id, body, address).await,
+            Knows::Accounts(accounts) => self.by_accounts(accounts, request).await.map(|verdict| (verdict, None)),
+            Knows::Anybody => anybody(request).map(|verdict| (verdict, None)),
         };
         if let Some(attempts) = attempts
             && !matches!(verdict, Ok((Verdict::Refused(_), _)))
@@ -156,17 +177,8 @@ impl Login {
         verdict
     }
 
-    /// By the accounts of the configuration, or by none at all.
-    async fn own_verdict(&self, request: Result<LoginRequest, prost::DecodeError>) -> Result<Verdict, LoginError> {
-        if self.accounts.is_none() && !self.open {
-            return Err(LoginError::NotServed);
-        }
-        let LoginRequest { account, password } =
-            request.map_err(|_| LoginError::BadRequest("bytes are no login".to_owned()))?;
-        let Some(accounts) = &self.accounts else {
-            herald_proto::id::check("account", &account).map_err(|e| LoginError::BadRequest(e.to_string()))?;
-            return Ok(Verdict::Welcome(Welcome::named(&account)));
-        };
+    async fn by_accounts(&self, accounts: &Accounts, request: Parsed) -> Result<Verdict, LoginError> {
+        let LoginRequest { account, password } = request.map_err(no_login)?;
         Ok(match accounts.verify(&account, password).await? {
             Some(known) => Verdict::Welcome(Welcome {
                 account,
@@ -225,13 +237,7 @@ impl Login {
     }
 
     /// The newest token of a session, and its end in Unix seconds.
-    pub fn token(
-        &self,
-        gateway: &Gateway,
-        user: &str,
-        id: &str,
-        session: &Session,
-    ) -> Result<(String, u64), Failure> {
+    pub fn token(&self, gateway: &Gateway, user: &str, id: &str, session: &Session) -> Result<(String, u64), Failure> {
         let expires = session.expires / 1000;
         let claim = SessionClaim {
             id: id.to_owned(),
@@ -250,6 +256,18 @@ impl Login {
         let token = signed.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
         Ok((token, expires))
     }
+}
+
+type Parsed = Result<LoginRequest, prost::DecodeError>;
+
+fn no_login(_: prost::DecodeError) -> LoginError {
+    LoginError::BadRequest("bytes: no login".to_owned())
+}
+
+fn anybody(request: Parsed) -> Result<Verdict, LoginError> {
+    let account = request.map_err(no_login)?.account;
+    id::check("account", &account).map_err(|error| LoginError::BadRequest(error.to_string()))?;
+    Ok(Verdict::Welcome(Welcome::named(&account)))
 }
 
 /// The application's own bytes where it gave them, with what the second service has added: protobuf messages that are

@@ -40,6 +40,9 @@ const LEASE_AGE: &str = "herald_gateway_lease_age_seconds";
 const LOGINS: &str = "herald_gateway_logins_total";
 const REFRESHES: &str = "herald_gateway_refreshes_total";
 const HTTP_REQUESTS: &str = "herald_gateway_http_requests_total";
+const CALLS: &str = "herald_gateway_calls_total";
+const CALL_SECONDS: &str = "herald_gateway_call_seconds";
+const CALLS_IN_FLIGHT: &str = "herald_gateway_calls_in_flight";
 const BUS_READY: &str = "herald_gateway_bus_ready";
 
 pub fn describe() {
@@ -98,7 +101,20 @@ pub fn describe() {
     describe_counter!(REFUSED, "Upgrades and HTTP requests refused, by reason");
     describe_counter!(LOGINS, "Attempts to log in, by outcome");
     describe_counter!(REFRESHES, "Tokens asked to be refreshed, by outcome");
-    describe_counter!(HTTP_REQUESTS, "HTTP requests on the public listener, by path and status");
+    describe_counter!(
+        HTTP_REQUESTS,
+        "HTTP requests on the public listener, by path and status"
+    );
+    describe_counter!(
+        CALLS,
+        "Calls to backends, by service (of those that the configuration names) and outcome"
+    );
+    describe_histogram!(
+        CALL_SECONDS,
+        Unit::Seconds,
+        "Time from a call to a backend to its end, by service"
+    );
+    describe_gauge!(CALLS_IN_FLIGHT, "Calls to backends that are under way");
     describe_gauge!(BUS_READY, "1 while the message bus can be used, else 0");
 }
 
@@ -256,6 +272,30 @@ pub fn refresh(outcome: &'static str) {
 
 pub fn http_request(path: &'static str, status: u16) {
     counter!(HTTP_REQUESTS, "path" => path, "status" => status.to_string()).increment(1);
+}
+
+/// A call to a backend has ended. `service` is a name from the configuration, or nothing.
+pub fn called(service: &str, outcome: &'static str, took: Duration) {
+    let service = || service.to_owned();
+    counter!(CALLS, "service" => service(), "outcome" => outcome).increment(1);
+    histogram!(CALL_SECONDS, "service" => service()).record(took.as_secs_f64());
+}
+
+/// A call that is under way until this is dropped.
+pub struct CallUnderWay(Gauge);
+
+impl CallUnderWay {
+    pub fn begin() -> Self {
+        let gauge = gauge!(CALLS_IN_FLIGHT);
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for CallUnderWay {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 pub fn bus(state: BusState) {

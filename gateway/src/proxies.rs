@@ -84,7 +84,9 @@ fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
 fn forwarded_for(element: &str) -> Option<String> {
     let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let mut values = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-    values.next().map(|(_, value)| value.trim().trim_matches('"').to_owned())
+    values
+        .next()
+        .map(|(_, value)| value.trim().trim_matches('"').to_owned())
 }
 
 /// With or without a port.

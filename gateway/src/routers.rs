@@ -6,8 +6,8 @@ use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
     cluster::{
-        ConnectBatch, ConnectCommand, Done, EndSessionCommand, Groups, History, HistoryCommand, KickCommand, MemberCommand, Presence,
-        PresenceCommand, ReplaceCommand, Reply, SendCommand, Sent, User, UserCommand, reply,
+        ConnectBatch, ConnectCommand, Done, EndSessionCommand, Groups, History, HistoryCommand, KickCommand,
+        MemberCommand, Presence, PresenceCommand, ReplaceCommand, Reply, SendCommand, Sent, User, UserCommand, reply,
     },
     limits,
     subject::Names,

@@ -1,10 +1,24 @@
 //! The application's backends: the one path by which `/message`, a native `call`, an opcode frame and `/login` reach them.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use herald_proto::ErrorCode;
 use herald_router::failure::Failure;
+
+mod backend;
+mod headers;
+mod nats;
+mod pool;
+mod routes;
+mod upstream;
+
+pub use pool::Services;
+pub use routes::{Route, Routes};
+pub use upstream::Upstream;
+
+/// What a body is where nobody says.
+pub const OCTETS: &str = "application/octet-stream";
 
 /// A request on its way to a backend.
 #[derive(Debug, Clone)]
@@ -38,6 +52,14 @@ pub struct Reply {
     pub msg_id: Option<u32>,
 }
 
+/// What one call may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallLimits {
+    pub timeout: Duration,
+    pub max_request: usize,
+    pub max_reply: usize,
+}
+
 /// Why there is no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
@@ -46,6 +68,8 @@ pub enum CallError {
     Unknown,
     #[error("the service is not there")]
     NotThere,
+    #[error("too many calls are under way")]
+    Overloaded,
     #[error("the service did not answer in time")]
     Timeout,
     /// The backend's own error, 400 to 499.
@@ -64,7 +88,7 @@ impl CallError {
     pub fn http_status(&self) -> u16 {
         match self {
             Self::Unknown => 404,
-            Self::NotThere => 503,
+            Self::NotThere | Self::Overloaded => 503,
             Self::Timeout => 504,
             Self::Refused { status, .. } => *status,
             Self::Broken | Self::ReplyTooLarge => 502,
@@ -72,10 +96,24 @@ impl CallError {
         }
     }
 
+    /// How it is called in the metrics.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::NotThere => "not_there",
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "timeout",
+            Self::Refused { .. } => "refused",
+            Self::Broken => "broken",
+            Self::ReplyTooLarge => "reply_too_large",
+            Self::RequestTooLarge => "request_too_large",
+        }
+    }
+
     fn code(&self) -> ErrorCode {
         match self {
             Self::Unknown => ErrorCode::NotFound,
-            Self::NotThere => ErrorCode::Unavailable,
+            Self::NotThere | Self::Overloaded => ErrorCode::Unavailable,
             Self::Timeout => ErrorCode::Timeout,
             Self::Refused { status, .. } => match status {
                 401 => ErrorCode::Unauthorized,

@@ -136,7 +136,10 @@ impl Sessions {
                 return Ok(Refreshed::Ends);
             };
             let (value, ttl) = (session.encode_to_vec().into(), self.terms.ttl(&session, now));
-            let update = self.bus.kv.update(Bucket::Sessions, &key, value, entry.revision, Some(ttl));
+            let update = self
+                .bus
+                .kv
+                .update(Bucket::Sessions, &key, value, entry.revision, Some(ttl));
             match update.await {
                 Ok(_) => {
                     self.announce(user, &claim.id, &session, now).await?;

@@ -137,11 +137,9 @@ impl From<Failure> for Refusal {
         debug!(%failure, "an HTTP request failed inside");
         match status(failure.code.http_status()) {
             StatusCode::GATEWAY_TIMEOUT => Self::new(StatusCode::GATEWAY_TIMEOUT, "no answer in time"),
-            StatusCode::SERVICE_UNAVAILABLE => Self::later(
-                StatusCode::SERVICE_UNAVAILABLE,
-                NOT_AVAILABLE,
-                Duration::ZERO,
-            ),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                Self::later(StatusCode::SERVICE_UNAVAILABLE, NOT_AVAILABLE, Duration::ZERO)
+            }
             _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
         }
     }

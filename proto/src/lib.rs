@@ -6,6 +6,7 @@ pub mod code;
 pub mod dedup;
 pub mod id;
 pub mod limits;
+pub mod msg_id;
 pub mod offset;
 mod stored;
 pub mod subject;

@@ -53,6 +53,8 @@ pub const REVOCATIONS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Users that one connection may watch.
 pub const WATCHES: u32 = 1_000;
 pub const CONNECTIONS_PER_USER: u32 = 16;
+/// Calls to backends that a gateway has under way at once, each with its request and reply in memory.
+pub const CALLS_IN_FLIGHT: u32 = 4_096;
 /// A user who is back within this never was offline, for those who watch.
 pub const GRACE: Duration = Duration::from_secs(2);
 

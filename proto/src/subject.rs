@@ -150,6 +150,14 @@ impl Names {
         format!("{}.cmd.{verb}", self.prefix)
     }
 
+    /// Where a backend of the application listens; names and methods are plain tokens already.
+    pub fn service(&self, service: &str, method: Option<&str>) -> String {
+        match method {
+            Some(method) => format!("{}.svc.{service}.{method}", self.prefix),
+            None => format!("{}.svc.{service}", self.prefix),
+        }
+    }
+
     /// Where a router tells the others that somebody has left a group.
     pub fn left(&self) -> String {
         format!("{}.sync.left", self.prefix)

@@ -9,6 +9,7 @@ pub mod fault;
 mod kv;
 mod log;
 pub mod memory;
+mod message;
 pub mod nats;
 mod pubsub;
 
@@ -16,6 +17,7 @@ pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Watch};
 pub use log::{
     Appended, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
 };
+pub use message::{Headers, Message};
 pub use pubsub::{BusState, PubSub, Reply, Request, Requests};
 pub(crate) use pubsub::{ReplyTo, Source};
 

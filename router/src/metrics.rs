@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::{
     bus::{Appended, BusError},
@@ -15,7 +15,10 @@ const APPEND_SECONDS: &str = "herald_router_log_append_seconds";
 const ONLINE: &str = "herald_router_users_online";
 const GROUPS: &str = "herald_router_groups";
 
+const BUS_CALLS: &str = "herald_bus_waiting_calls";
+
 pub fn describe() {
+    describe_gauge!(BUS_CALLS, "Calls that wait for their answer over NATS");
     describe_counter!(
         COMMANDS,
         "Commands answered, by verb and outcome (ok or the error code)"
@@ -34,6 +37,11 @@ pub fn describe() {
         GROUPS,
         "Groups with members in the whole cluster, as this router knows it"
     );
+}
+
+/// How many calls wait over NATS.
+pub(crate) fn bus_calls() -> Gauge {
+    gauge!(BUS_CALLS)
 }
 
 pub(crate) fn command(verb: &str, failure: Option<&Failure>) {

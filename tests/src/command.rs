@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::File,
-    io::{Read, Seek},
+    io::{Read, Seek, Write},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -65,4 +65,15 @@ fn read(mut file: &File) -> String {
     file.rewind().expect("a file can be rewound");
     file.read_to_string(&mut text).expect("UTF-8");
     text
+}
+
+/// `herald-gateway hash`, with the password piped in.
+pub fn hash(password: &str) -> String {
+    let mut input = tempfile::tempfile().expect("a file for the password");
+    writeln!(input, "{password}").expect("room for it");
+    input.rewind().expect("a file can be rewound");
+    let output = Command::new(binary("herald-gateway")).arg("hash").stdin(input).output();
+    let output = output.expect("herald-gateway starts");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }

@@ -81,7 +81,11 @@ pub async fn refresh(address: SocketAddr, token: &str) -> Response {
 /// Refreshes, which must succeed.
 pub async fn refreshed(address: SocketAddr, old: &str) -> String {
     let response = refresh(address, old).await;
-    assert_eq!((response.status, response.body.as_str()), (200, "refresh success"), "{response:?}");
+    assert_eq!(
+        (response.status, response.body.as_str()),
+        (200, "refresh success"),
+        "{response:?}"
+    );
     token(&response)
 }
 

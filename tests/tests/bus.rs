@@ -51,6 +51,11 @@ both_buses! {
         a_deadline_is_kept
         requests_under_way_come_after_unsubscribing
         too_large_is_refused
+        a_call_carries_headers_both_ways
+        a_call_that_nobody_serves_is_told_at_once
+        late_and_doubled_answers_disturb_nobody
+        a_call_keeps_its_deadline_and_its_size
+        an_answer_that_is_too_large_is_refused_to_whoever_gives_it
     }
     log {
         every_target_has_one_order_under_concurrency

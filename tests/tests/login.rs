@@ -8,8 +8,8 @@ use herald_tests::{
     http::{Response, exchange, request},
     process::Node,
     short::{
-        self, REQ_MY_DATA, RESP_LOGIN, cookie, envelope, logged_in, login, login_request, logout, message, opened, post,
-        refresh, refreshed, token,
+        self, REQ_MY_DATA, RESP_LOGIN, cookie, envelope, logged_in, login, login_request, logout, message, opened,
+        post, refresh, refreshed, token,
     },
     token as tokens,
 };
@@ -46,7 +46,11 @@ async fn one_logs_in_sends_refreshes_and_logs_out() {
     assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
     let (msg_id, reply) = opened(&response);
     assert_eq!(msg_id, u64::from(RESP_LOGIN));
-    assert_eq!(&reply[..5], b"\x1a\x03zbj", "no errCode, no number for a user, the account");
+    assert_eq!(
+        &reply[..5],
+        b"\x1a\x03zbj",
+        "no errCode, no number for a user, the account"
+    );
     let first = token(&response);
     let echoed = message(address, &first, REQ_MY_DATA, b"who am I").await;
     assert_eq!(opened(&echoed), (u64::from(REQ_MY_DATA), b"who am I".to_vec()));
@@ -71,9 +75,16 @@ async fn the_cookie_is_as_the_protocol_says() {
     let cookie = cookie(&response);
     let attributes: Vec<&str> = cookie.split("; ").collect();
     assert!(attributes[0].starts_with("token=eyJ"), "{cookie}");
-    assert!(attributes[1].starts_with("Expires=") && attributes[1].ends_with(" GMT"), "{cookie}");
-    assert_eq!(attributes[2..], ["Path=/", "HttpOnly", "SameSite=Lax"], "not Secure in --dev");
-    let hash = herald_tests::command::hash("pig").await;
+    assert!(
+        attributes[1].starts_with("Expires=") && attributes[1].ends_with(" GMT"),
+        "{cookie}"
+    );
+    assert_eq!(
+        attributes[2..],
+        ["Path=/", "HttpOnly", "SameSite=Lax"],
+        "not Secure in --dev"
+    );
+    let hash = herald_tests::command::hash("pig");
     let rest = format!("[[login.accounts]]\naccount = 'zbj'\nhash = '{hash}'\n");
     let config = Config {
         rest,
@@ -106,7 +117,14 @@ async fn the_quirks_of_the_articles_clients_work() {
     assert!(stripped.contains("; Expires="));
     assert_eq!(send(&format!("Bearer {stripped}"), "x=y").await.status, 200);
     let alone = format!("token={}", token(&fresh));
-    let by_cookie = request(address, "POST", "/message", &[("Cookie", &alone)], &envelope(REQ_MY_DATA, b"")).await;
+    let by_cookie = request(
+        address,
+        "POST",
+        "/message",
+        &[("Cookie", &alone)],
+        &envelope(REQ_MY_DATA, b""),
+    )
+    .await;
     assert_eq!(answered(&by_cookie), (401, ""), "the cookie is not looked at here");
 }
 
@@ -133,7 +151,10 @@ async fn every_row_of_the_articles_statuses() {
         "Bearer nonsense".to_owned(),
         format!("bearer {good}"),
         format!("Bearer  {good}"),
-        format!("Bearer {}", tokens::hs256("quite-another-secret-0123456789abcdef", &claims)),
+        format!(
+            "Bearer {}",
+            tokens::hs256("quite-another-secret-0123456789abcdef", &claims)
+        ),
         format!("Bearer {}", tokens::dev_with("zbj", &json!({"exp": null}))),
         format!("Bearer {}", tokens::hs256(tokens::DEV_SECRET, &old)),
     ] {
@@ -145,7 +166,11 @@ async fn every_row_of_the_articles_statuses() {
     let gone = tokens::dev_with("zbj", &json!({"sid": "never-was", "gen": 0}));
     assert_eq!(answered(&post(address, "/message", &gone, b"{").await), (401, AGAIN));
     assert_eq!(post(address, "/message", &good, b"{").await.status, 400);
-    assert_eq!(message(address, &good, 1, b"").await.status, 404, "nothing is routed there");
+    assert_eq!(
+        message(address, &good, 1, b"").await.status,
+        404,
+        "nothing is routed there"
+    );
     // Refresh.
     let none = request(address, "POST", "/refresh", &[], b"").await;
     assert_eq!(answered(&none), (400, "Authorization header is required"));
@@ -155,7 +180,11 @@ async fn every_row_of_the_articles_statuses() {
     assert_eq!(answered(&refresh(address, &gone).await), (401, AGAIN));
     let applications = tokens::dev("zbj");
     assert_eq!(answered(&refresh(address, &applications).await), (401, "Invalid token"));
-    assert_eq!(message(address, &applications, REQ_MY_DATA, b"").await.status, 200, "it needs no session");
+    assert_eq!(
+        message(address, &applications, REQ_MY_DATA, b"").await.status,
+        200,
+        "it needs no session"
+    );
 }
 
 #[tokio::test]
@@ -177,7 +206,10 @@ async fn once_the_session_is_gone_nothing_refreshes() {
         message(address, &token, REQ_MY_DATA, b"").await.status == 401
     })
     .await;
-    herald_tests::eventually("refresh is refused", async || refresh(address, &token).await.status == 401).await;
+    herald_tests::eventually("refresh is refused", async || {
+        refresh(address, &token).await.status == 401
+    })
+    .await;
 }
 
 /// The answer to a refresh may be lost: the token before may refresh again for a while. One older than that has been
@@ -190,9 +222,16 @@ async fn a_token_of_two_generations_ago_ends_the_session() {
     let second = refreshed(address, &first).await;
     let again = refreshed(address, &first).await;
     let third = refreshed(address, &again).await;
-    assert_eq!(refresh(address, &second).await.status, 200, "as good as the one that was given again");
+    assert_eq!(
+        refresh(address, &second).await.status,
+        200,
+        "as good as the one that was given again"
+    );
     assert_eq!(answered(&refresh(address, &first).await), (401, AGAIN));
-    assert_eq!(answered(&message(address, &third, REQ_MY_DATA, b"").await), (401, AGAIN));
+    assert_eq!(
+        answered(&message(address, &third, REQ_MY_DATA, b"").await),
+        (401, AGAIN)
+    );
     assert_eq!(answered(&refresh(address, &third).await), (401, AGAIN));
 }
 
@@ -243,7 +282,12 @@ async fn large_and_slow_bodies_are_refused() {
         "x".repeat(4096)
     );
     assert_eq!(exchange(address, chunked.as_bytes()).await.status, 413);
-    let silent = format!("POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\n\r\n");
-    assert_eq!(exchange(address, silent.as_bytes()).await.status, 408, "after ten seconds");
+    let silent =
+        format!("POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\n\r\n");
+    assert_eq!(
+        exchange(address, silent.as_bytes()).await.status,
+        408,
+        "after ten seconds"
+    );
     assert_eq!(login(address, "zbj", "").await.status, 404, "nobody can log in here");
 }

@@ -48,6 +48,7 @@ pub(super) struct User {
     user: String,
     online: bool,
     connections: Vec<Connection>,
+    sessions: Vec<Session>,
     groups: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen: Option<u64>,
@@ -62,6 +63,17 @@ struct Connection {
     address: String,
     dialect: String,
     since: u64,
+}
+
+#[derive(Serialize)]
+struct Session {
+    session: String,
+    account: String,
+    since: u64,
+    /// Of its newest token; Unix milliseconds.
+    expires: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    address: String,
 }
 
 fn some(time: u64) -> Option<u64> {
@@ -84,7 +96,17 @@ pub(super) async fn post(gateway: &Gateway, payload: &[u8]) -> Result<Presence, 
 
 pub(super) async fn get(gateway: &Gateway, user: String) -> Result<User, Failure> {
     id::check("user", &user)?;
-    let told = gateway.routers.user(&UserCommand { user: user.clone() }).await?;
+    let command = UserCommand { user: user.clone() };
+    let (told, sessions) = tokio::join!(gateway.routers.user(&command), gateway.sessions.of(&user));
+    let (told, mut sessions) = (told?, sessions?);
+    sessions.sort_unstable_by(|a, b| (a.1.started, &a.0).cmp(&(b.1.started, &b.0)));
+    let sessions = sessions.into_iter().map(|(session, of)| Session {
+        session,
+        account: of.account,
+        since: of.started,
+        expires: of.expires,
+        address: of.address,
+    });
     let presence = told
         .presence
         .ok_or_else(|| Failure::new(ErrorCode::Internal, "a router gave half an answer"))?;
@@ -103,6 +125,7 @@ pub(super) async fn get(gateway: &Gateway, user: String) -> Result<User, Failure
         user,
         online: presence.online,
         connections: connections.collect(),
+        sessions: sessions.collect(),
         groups: told.groups,
         last_seen: some(presence.last_seen),
     })

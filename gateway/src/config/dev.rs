@@ -7,7 +7,7 @@ use herald_router::{
     policy::Policy,
 };
 
-use super::{ApiKeySettings, GatewayConfig, KeySettings, PublicSettings};
+use super::{ApiKeySettings, ECHO, GatewayConfig, KeySettings, PublicSettings, RouteSettings, ServiceSettings};
 
 /// Signs tokens in `--dev`; refused everywhere else.
 pub const DEV_TOKEN_KEY: &str = "herald-development-key-never-in-production";
@@ -39,6 +39,41 @@ pub(super) fn apply(config: &mut GatewayConfig) {
         key: Secret(DEV_API_KEY.to_owned()),
         calls: None,
     });
+    echo(config);
+}
+
+/// What a developer's first client sends comes back, unless the file says where it goes.
+fn echo(config: &mut GatewayConfig) {
+    config
+        .services
+        .entry(ECHO.to_owned())
+        .or_insert_with(|| ServiceSettings {
+            clients: true,
+            echo: true,
+            ..ServiceSettings::default()
+        });
+    let to_echo = || RouteSettings {
+        service: ECHO.to_owned(),
+        ..RouteSettings::default()
+    };
+    for route in [
+        RouteSettings {
+            message: Some("cmsg.CReqMyData".to_owned()),
+            ..to_echo()
+        },
+        RouteSettings {
+            opcode: Some(110),
+            ..to_echo()
+        },
+        RouteSettings {
+            opcode: Some(111),
+            ..to_echo()
+        },
+    ] {
+        if !config.routes.iter().any(|other| other.key() == route.key()) {
+            config.routes.push(route);
+        }
+    }
 }
 
 pub(super) fn check(config: &GatewayConfig, faults: &mut Faults) {

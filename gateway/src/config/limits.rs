@@ -24,6 +24,8 @@ pub struct LimitSettings {
     pub beyond_connections_per_user: Beyond,
     pub one_connection_per_device: bool,
     pub watches_per_connection: u32,
+    /// Calls to backends, of all clients together.
+    pub calls_in_flight: u32,
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
     #[serde(with = "humantime_serde")]
@@ -50,6 +52,7 @@ impl Default for LimitSettings {
             beyond_connections_per_user: Beyond::Reject,
             one_connection_per_device: false,
             watches_per_connection: limits::WATCHES,
+            calls_in_flight: limits::CALLS_IN_FLIGHT,
             connect_timeout: limits::CONNECT,
             ping_interval: limits::PING,
             pong_timeout: limits::PONG,
@@ -87,6 +90,7 @@ impl LimitSettings {
             ("connects_burst", self.connects_burst),
             ("connections_per_user", self.connections_per_user),
             ("watches_per_connection", self.watches_per_connection),
+            ("calls_in_flight", self.calls_in_flight),
         ] {
             if value == 0 {
                 faults.add(format!("limits.{name}"), "must be at least 1");

@@ -6,6 +6,7 @@ use herald_proto::{id, limits};
 use herald_router::config::{Faults, Secret};
 use serde::Deserialize;
 
+use super::is_name;
 use crate::{accounts, sessions::rules::Terms};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -72,7 +73,7 @@ impl SessionSettings {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoginSettings {
-    /// The service that says who somebody is.
+    /// The service that says who somebody is; unset: `auth`, where there are no accounts.
     pub service: Option<String>,
     /// The service that completes the reply to one who has logged in.
     pub then: Option<String>,
@@ -135,6 +136,11 @@ impl LoginSettings {
         }
         if self.refused_code == 0 {
             faults.add("login.refused_code", "must not be 0, which means success");
+        }
+        for (name, service) in [("service", &self.service), ("then", &self.then)] {
+            if service.as_deref().is_some_and(|service| !is_name(service)) {
+                faults.add(format!("login.{name}"), "must be 1 to 64 letters, digits, - and _");
+            }
         }
         let mut names = HashSet::new();
         for (i, account) in self.accounts.iter().enumerate() {

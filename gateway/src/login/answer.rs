@@ -64,7 +64,7 @@ impl Verdict {
     /// None: this makes no sense.
     pub fn parse(json: &[u8]) -> Option<Self> {
         let answer: Answer = serde_json::from_slice(json).ok()?;
-        let bytes = answer.bytes.map(decoded).transpose()?;
+        let bytes = decoded(answer.bytes)?;
         if answer.err_code != 0 {
             return Some(Self::Refused(bytes.unwrap_or_else(|| refusal(answer.err_code))));
         }
@@ -96,12 +96,12 @@ impl Completed {
             }));
         }
         let answer: Addition = serde_json::from_slice(&body).ok()?;
-        let bytes = answer.bytes.map(decoded).transpose()?;
+        let bytes = decoded(answer.bytes)?;
         if answer.err_code != 0 {
             return Some(Self::Refused(bytes.unwrap_or_else(|| refusal(answer.err_code))));
         }
         Some(Self::With(Completion {
-            user_brief: answer.user_brief.map(decoded).transpose()?.unwrap_or_default(),
+            user_brief: decoded(answer.user_brief)?.unwrap_or_default(),
             bytes: bytes.unwrap_or_default(),
         }))
     }
@@ -146,8 +146,13 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-fn decoded(text: String) -> Option<Bytes> {
-    STANDARD.decode(text).ok().map(Bytes::from)
+/// None: it is no base64.
+#[allow(clippy::option_option)] // nothing is given, or what is given cannot be read
+fn decoded(text: Option<String>) -> Option<Option<Bytes>> {
+    match text {
+        None => Some(None),
+        Some(text) => STANDARD.decode(text).ok().map(|bytes| Some(bytes.into())),
+    }
 }
 
 fn refusal(err_code: i32) -> Bytes {
@@ -171,7 +176,10 @@ mod tests {
         assert_eq!(welcome(r#"{"user":"7"}"#), Welcome::named("7"));
         assert_eq!(welcome(r#"{"user":18446744073709551615}"#).user, u64::MAX.to_string());
         let all = welcome(r#"{"user":"7","account":"zbj","groups":["g"],"broadcast":true,"bytes":"EAc=","more":1}"#);
-        assert_eq!((all.account.as_str(), all.groups.len(), all.broadcast), ("zbj", 1, true));
+        assert_eq!(
+            (all.account.as_str(), all.groups.len(), all.broadcast),
+            ("zbj", 1, true)
+        );
         assert_eq!(all.bytes.as_deref(), Some(&b"\x10\x07"[..]));
         let refused = |json: &str| match Verdict::parse(json.as_bytes()) {
             Some(Verdict::Refused(reply)) => reply.to_vec(),
@@ -179,7 +187,13 @@ mod tests {
         };
         assert_eq!(refused(r#"{"err_code":3}"#), b"\x08\x03");
         assert_eq!(refused(r#"{"err_code":3,"bytes":"EAc="}"#), b"\x10\x07");
-        for bad in ["", "{}", r#"{"user":""}"#, r#"{"user":"a","bytes":"!"}"#, r#"{"user":"a","groups":[""]}"#] {
+        for bad in [
+            "",
+            "{}",
+            r#"{"user":""}"#,
+            r#"{"user":"a","bytes":"!"}"#,
+            r#"{"user":"a","groups":[""]}"#,
+        ] {
             assert_eq!(Verdict::parse(bad.as_bytes()), None, "{bad}");
         }
     }
@@ -194,7 +208,10 @@ mod tests {
             }))
         };
         assert_eq!(json("{}"), with(b"", b""));
-        assert_eq!(json(r#"{"user_brief":"EAc=","bytes":"EAg="}"#), with(b"\x10\x07", b"\x10\x08"));
+        assert_eq!(
+            json(r#"{"user_brief":"EAc=","bytes":"EAg="}"#),
+            with(b"\x10\x07", b"\x10\x08")
+        );
         assert_eq!(json(r#"{"err_code":9}"#), Some(Completed::refused(9)));
         assert_eq!(json("nonsense"), None);
         let raw = Completed::parse("application/octet-stream", Bytes::from_static(b"brief"));

@@ -56,13 +56,7 @@ pub(super) async fn complete(
     }
 }
 
-async fn ask(
-    gateway: &Gateway,
-    service: &str,
-    msg_id: u32,
-    body: Bytes,
-    caller: Caller,
-) -> Result<Reply, CallError> {
+async fn ask(gateway: &Gateway, service: &str, msg_id: u32, body: Bytes, caller: Caller) -> Result<Reply, CallError> {
     let call = Call {
         service: service.into(),
         method: None,

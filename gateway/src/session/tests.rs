@@ -12,6 +12,7 @@ fn session(connected: bool) -> Session {
             broadcast: true,
             issued: None,
             expires: 0,
+            session: None,
         });
     }
     session

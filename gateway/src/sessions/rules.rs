@@ -117,7 +117,11 @@ mod tests {
         assert_eq!(TERMS.refresh(&one, 0, START + 60_001), Refresh::Ends);
         let two = goes(&one, 1, START + 1);
         assert_eq!(TERMS.refresh(&two, 0, START + 2), Refresh::Ends, "two generations ago");
-        assert_eq!(TERMS.refresh(&two, 3, START + 2), Refresh::Ends, "there is no such generation");
+        assert_eq!(
+            TERMS.refresh(&two, 3, START + 2),
+            Refresh::Ends,
+            "there is no such generation"
+        );
     }
 
     #[test]

@@ -102,7 +102,10 @@ mod tests {
     fn envelopes_are_read_as_go_reads_them() {
         let zbj = b"\x12\x03zbj".to_vec();
         for (json, expected) in [
-            (r#"{"msg_id":3750207756,"bytes":"EgN6Ymo="}"#, (3_750_207_756, zbj.clone())),
+            (
+                r#"{"msg_id":3750207756,"bytes":"EgN6Ymo="}"#,
+                (3_750_207_756, zbj.clone()),
+            ),
             (r#"{"BYTES":"EgN6Ymo=","Msg_ID":7,"more":[{}]}"#, (7, zbj.clone())),
             ("{\"bytes\":\"EgN6\\r\\nYmo=\\n\"}", (0, zbj.clone())),
             (r#"{"msg_id":5,"bytes":null}"#, (5, vec![])),

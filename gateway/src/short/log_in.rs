@@ -22,7 +22,10 @@ pub(super) async fn serve(
     gateway.login.may_try(client)?;
     let body = http_body::read(request, gateway.limits.http_body_bytes()).await?;
     let envelope = Envelope::parse(&body).map_err(Refusal::bad_request)?;
-    let outcome = gateway.login.log_in(gateway, envelope.msg_id, envelope.bytes, client).await;
+    let outcome = gateway
+        .login
+        .log_in(gateway, envelope.msg_id, envelope.bytes, client)
+        .await;
     metrics::login(match &outcome {
         Ok(LoggedIn { token: Some(_), .. }) => "logged_in",
         Ok(_) => "refused",

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Bus, LogLimits};
+use super::{Bus, BusError, LogLimits, Message, Result};
 
 mod kv;
 mod log;
@@ -15,6 +15,16 @@ pub use pubsub::MemoryPubSub;
 
 /// NATS' default. What works embedded shall work on a cluster, too.
 const MAX_PAYLOAD: usize = 1 << 20;
+
+/// Headers count, as on NATS.
+pub(super) fn check(message: &Message) -> Result<()> {
+    let line = |(name, value): (&str, &str)| name.len() + value.len() + 4;
+    let headers: usize = message.headers.iter().map(line).sum();
+    if headers + message.payload.len() > MAX_PAYLOAD {
+        return Err(BusError::TooLarge);
+    }
+    message.headers.check()
+}
 
 /// A new, empty bus. Watches and TTLs need a tokio runtime, the rest does not.
 pub fn bus(limits: LogLimits) -> Bus {

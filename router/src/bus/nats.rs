@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Bus, BusState, LogLimits, Result};
+pub(super) use headers::to_map as header_map;
 use kv::NatsKv;
 use link::Link;
 use log::NatsLog;
@@ -18,8 +19,10 @@ use provision::Supervisor;
 use pubsub::NatsPubSub;
 
 mod ack;
+mod calls;
 mod direct;
 mod error;
+mod headers;
 mod kept;
 mod kv;
 mod link;

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-use super::{BusError, Result};
+use super::{BusError, Headers, Message, Result, memory, nats};
 
 /// Whether the bus can be used now. Changes are seen through [`PubSub::state`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub enum BusState {
 pub struct Request {
     /// The subject it was sent to.
     pub subject: String,
+    pub headers: Headers,
     pub payload: Bytes,
     pub reply: Reply,
 }
@@ -40,7 +41,7 @@ pub struct Reply(pub(crate) ReplyTo);
 
 pub(crate) enum ReplyTo {
     /// Shared by all who may answer; the first does.
-    Memory(Arc<Mutex<Option<oneshot::Sender<Bytes>>>>),
+    Memory(Arc<Mutex<Option<oneshot::Sender<Message>>>>),
     /// Nobody asked: a plain message.
     Nowhere,
     Nats {
@@ -56,14 +57,20 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    /// Fails only where the bus is gone; an asker that no longer waits is no error.
+    /// Fails where the bus is gone or the answer too large; an asker that no longer waits is no error.
     pub async fn send(self, payload: Bytes) -> Result<()> {
+        self.send_message(payload.into()).await
+    }
+
+    /// The same with headers.
+    pub async fn send_message(self, message: Message) -> Result<()> {
         match self.0 {
             ReplyTo::Nowhere => Ok(()),
             ReplyTo::Memory(asker) => {
+                memory::check(&message)?;
                 if let Some(asker) = asker.lock().take() {
                     // One who has given up knows it from its own deadline.
-                    let _ = asker.send(payload);
+                    let _ = asker.send(message);
                 }
                 Ok(())
             }
@@ -72,7 +79,11 @@ impl Reply {
                 if client.connection_state() != async_nats::connection::State::Connected {
                     return Err(BusError::Unavailable("not connected to NATS".to_owned()));
                 }
-                Ok(client.publish(subject, payload).await?)
+                if message.headers.is_empty() {
+                    return Ok(client.publish(subject, message.payload).await?);
+                }
+                let headers = nats::header_map(&message.headers)?;
+                Ok(client.publish_with_headers(subject, headers, message.payload).await?)
             }
         }
     }
@@ -120,6 +131,10 @@ pub trait PubSub: Send + Sync {
 
     /// Asks whoever serves `subject`. Without anybody: `NoResponders`, at once.
     async fn request(&self, subject: &str, payload: Bytes, deadline: Duration) -> Result<Bytes>;
+
+    /// The same with headers both ways, and nothing stays behind where the future is dropped or nobody answers. What is
+    /// answered late, or twice, is dropped.
+    async fn call(&self, subject: &str, message: Message, deadline: Duration) -> Result<Message>;
 
     /// Returns once everything that this process sent before, subscriptions included, has been taken in by the server
     /// that it is connected to. Other servers of a cluster may learn of a subscription some milliseconds later.

@@ -36,7 +36,8 @@ impl Router {
         // First: who is cut off comes back at once.
         let kv = &self.bus.kv;
         kv.delete(Bucket::Sessions, &subject::key(&[&user, &session])).await?;
-        kv.delete(Bucket::Presence, &subject::key(&["h", &user, &session])).await?;
+        kv.delete(Bucket::Presence, &subject::key(&["h", &user, &session]))
+            .await?;
         let order = Order::EndSession(EndSession { session, kicked });
         let sequence = self.order(&user, order, &dedup).await?;
         Ok(reply::Reply::Done(Done { sequence }))

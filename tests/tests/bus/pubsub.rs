@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use herald_proto::Target;
-use herald_router::bus::{Bucket, BusError, PubSub, Requests};
+use herald_router::bus::{Bucket, BusError, Headers, Message, PubSub, Requests};
 use tokio::time::timeout;
 
 use crate::world::{PATIENCE, World, text};
@@ -154,4 +154,130 @@ pub(crate) async fn too_large_is_refused(world: World) {
     assert_eq!(sent, Err(BusError::TooLarge));
     let put = bus.kv.put(Bucket::Sessions, key, large, None).await;
     assert_eq!(put, Err(BusError::TooLarge));
+}
+
+pub(crate) async fn a_call_carries_headers_both_ways(world: World) {
+    let bus = &world.bus.pubsub;
+    let mut requests = bus.queue_subscribe("svc.echo", "q").await.expect("subscribed");
+    let sent: Headers = [("Herald-User", "%E5%B0%8F"), ("X", "a: b"), ("X", "c")]
+        .into_iter()
+        .collect();
+    let expected = sent.clone();
+    tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            let values = |headers: &Headers, name: &str| -> Vec<String> {
+                let of_name = headers.iter().filter(|(key, _)| *key == name);
+                of_name.map(|(_, value)| value.to_owned()).collect()
+            };
+            for name in ["Herald-User", "X"] {
+                assert_eq!(values(&request.headers, name), values(&expected, name), "{name}");
+            }
+            let headers = [("Herald-Msg-Id", "7")].into_iter().collect();
+            let payload = request.payload;
+            let sent = request.reply.send_message(Message { headers, payload }).await;
+            sent.expect("the answer is sent");
+        }
+    });
+    bus.fence().await.expect("fenced");
+    let message = Message {
+        headers: sent,
+        payload: text("roll"),
+    };
+    let answer = bus.call("svc.echo", message, PATIENCE).await.expect("answered");
+    assert_eq!(answer.payload, text("roll"));
+    assert_eq!(answer.headers.get("herald-msg-id"), Some("7"));
+}
+
+pub(crate) async fn a_call_that_nobody_serves_is_told_at_once(world: World) {
+    let bus = &world.bus.pubsub;
+    let began = Instant::now();
+    let asked = bus.call("svc.nobody", text("?").into(), PATIENCE).await;
+    assert_eq!(asked, Err(BusError::NoResponders));
+    assert!(began.elapsed() < PATIENCE / 2, "no deadline was waited for");
+}
+
+/// Late and doubled answers are nobody's: each call gets its own.
+pub(crate) async fn late_and_doubled_answers_disturb_nobody(world: World) {
+    let bus = &world.bus.pubsub;
+    // Two answer everything; one of them only when the askers have gone.
+    for _ in 0..2 {
+        let requests = bus.subscribe("svc.double").await.expect("subscribed");
+        tokio::spawn(async move {
+            let mut requests = requests;
+            while let Some(request) = requests.next().await {
+                let payload = request.payload;
+                tokio::spawn(async move {
+                    if payload == text("late") {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                    // The other's came first, or nobody waits.
+                    let _ = request.reply.send(payload).await;
+                });
+            }
+        });
+    }
+    bus.fence().await.expect("fenced");
+    for n in 0..200 {
+        if n % 10 == 0 {
+            let late = bus
+                .call("svc.double", text("late").into(), Duration::from_millis(20))
+                .await;
+            assert_eq!(late, Err(BusError::Timeout));
+            let dropped = bus.call("svc.double", text("late").into(), PATIENCE);
+            assert!(
+                timeout(Duration::from_millis(20), dropped).await.is_err(),
+                "dropped midway"
+            );
+        }
+        let question = text(n.to_string());
+        let answer = bus.call("svc.double", question.clone().into(), PATIENCE).await;
+        assert_eq!(answer.map(|answer| answer.payload), Ok(question));
+    }
+}
+
+pub(crate) async fn a_call_keeps_its_deadline_and_its_size(world: World) {
+    let bus = &world.bus.pubsub;
+    let mut silent = bus.queue_subscribe("svc.silent", "q").await.expect("subscribed");
+    tokio::spawn(async move { while silent.next().await.is_some() {} });
+    bus.fence().await.expect("fenced");
+    let asked = bus
+        .call("svc.silent", text("?").into(), Duration::from_millis(200))
+        .await;
+    assert_eq!(asked, Err(BusError::Timeout));
+    let large = Bytes::from(vec![0; 2 << 20]);
+    let asked = bus.call("svc.silent", large.into(), PATIENCE).await;
+    assert_eq!(asked, Err(BusError::TooLarge));
+    // A body that only just fits has no room left for headers.
+    let full = Message {
+        headers: [("A", "x".repeat(100))].into_iter().collect(),
+        payload: Bytes::from(vec![0; (1 << 20) - 50]),
+    };
+    let asked = bus.call("svc.silent", full, PATIENCE).await;
+    assert_eq!(asked, Err(BusError::TooLarge));
+    for (name, value) in [("A", "x\r\nB: y"), ("A\nB", "x"), ("", "x")] {
+        let message = Message {
+            headers: [(name, value)].into_iter().collect(),
+            payload: Bytes::new(),
+        };
+        let asked = bus.call("svc.silent", message, PATIENCE).await;
+        assert!(
+            matches!(asked, Err(BusError::Refused(_))),
+            "{name:?} {value:?}: {asked:?}"
+        );
+    }
+}
+
+pub(crate) async fn an_answer_that_is_too_large_is_refused_to_whoever_gives_it(world: World) {
+    let bus = &world.bus.pubsub;
+    let mut requests = bus.queue_subscribe("svc.large", "q").await.expect("subscribed");
+    let served = tokio::spawn(async move {
+        let request = requests.next().await.expect("a request");
+        request.reply.send(Bytes::from(vec![0; 2 << 20])).await
+    });
+    bus.fence().await.expect("fenced");
+    let asked = bus
+        .call("svc.large", text("?").into(), Duration::from_millis(300))
+        .await;
+    assert_eq!(asked, Err(BusError::Timeout));
+    assert_eq!(served.await.expect("it ends"), Err(BusError::TooLarge));
 }

@@ -193,6 +193,7 @@ impl Guest {
             user: self.user.as_str().into(),
             device: None,
             since: 0,
+            session: None,
         });
         let start = match &self.cursor {
             Some(cursor) => Start::Cursor(cursor.parse().unwrap()),

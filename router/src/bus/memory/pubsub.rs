@@ -18,8 +18,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::MAX_PAYLOAD;
-use crate::bus::{BusError, BusState, PubSub, Reply, ReplyTo, Request, Requests, Result, Source};
+use super::check;
+use crate::bus::{BusError, BusState, Message, PubSub, Reply, ReplyTo, Request, Requests, Result, Source};
 
 /// Messages that may wait for one subscriber. Beyond that publishing drops, as core NATS does, and requests wait.
 const PENDING: usize = 1_024;
@@ -171,44 +171,40 @@ impl MemoryPubSub {
     }
 
     /// Offers to each member in turn, beginning anywhere. False where all are full.
-    fn offer(&self, members: &[mpsc::Sender<Request>], message: impl Fn() -> Request) -> bool {
+    fn offer(&self, members: &[mpsc::Sender<Request>], request: impl Fn() -> Request) -> bool {
         let first = self.first(members);
         (0..members.len()).any(|at| {
             let member = &members[(first + at) % members.len()];
-            // Room is looked for first, so that the message is made once.
+            // Room is looked for first, so that the request is made once.
             member.try_reserve().is_ok_and(|place| {
-                place.send(message());
+                place.send(request());
                 true
             })
         })
     }
 }
 
-fn message(subject: &str, payload: &Bytes, reply: ReplyTo) -> Request {
+fn request(subject: &str, message: &Message, reply: ReplyTo) -> Request {
+    let Message { headers, payload } = message.clone();
     Request {
         subject: subject.to_owned(),
-        payload: payload.clone(),
+        headers,
+        payload,
         reply: Reply(reply),
     }
-}
-
-fn check_size(payload: &Bytes) -> Result<()> {
-    if payload.len() > MAX_PAYLOAD {
-        return Err(BusError::TooLarge);
-    }
-    Ok(())
 }
 
 #[async_trait]
 impl PubSub for MemoryPubSub {
     async fn publish(&self, subject: &str, payload: Bytes) -> Result<()> {
-        check_size(&payload)?;
+        let message = payload.into();
+        check(&message)?;
         let receivers = self.registry.read().receivers(subject);
         let plain = receivers.plain.into_iter().map(|sender| vec![sender]);
         let queues = receivers.queues.into_iter().map(|(_, members)| members);
         for members in plain.chain(queues) {
-            let message = || message(subject, &payload, ReplyTo::Nowhere);
-            if !self.offer(&members, message) {
+            let request = || request(subject, &message, ReplyTo::Nowhere);
+            if !self.offer(&members, request) {
                 tracing::warn!(subject, "slow subscriber: message dropped");
             }
         }
@@ -224,7 +220,12 @@ impl PubSub for MemoryPubSub {
     }
 
     async fn request(&self, subject: &str, payload: Bytes, deadline: Duration) -> Result<Bytes> {
-        check_size(&payload)?;
+        let answer = self.call(subject, payload.into(), deadline).await?;
+        Ok(answer.payload)
+    }
+
+    async fn call(&self, subject: &str, message: Message, deadline: Duration) -> Result<Message> {
+        check(&message)?;
         let end = Instant::now() + deadline;
         let receivers = self.registry.read().receivers(subject);
         if receivers.plain.is_empty() && receivers.queues.is_empty() {
@@ -232,7 +233,7 @@ impl PubSub for MemoryPubSub {
         }
         let (asker, answer) = oneshot::channel();
         let asker = Arc::new(Mutex::new(Some(asker)));
-        let to_asker = || message(subject, &payload, ReplyTo::Memory(asker.clone()));
+        let to_asker = || request(subject, &message, ReplyTo::Memory(asker.clone()));
         for sender in &receivers.plain {
             if sender.try_send(to_asker()).is_err() {
                 tracing::warn!(subject, "slow subscriber: request dropped");

@@ -94,7 +94,7 @@ impl Link {
     }
 
     /// Runs `work` while this connection lasts. What it sent may have arrived or not.
-    async fn while_up<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+    pub(super) async fn while_up<T>(&self, work: impl Future<Output = T>) -> Result<T> {
         if !self.up() || self.shutdown.is_cancelled() {
             return Err(BusError::Unavailable("not connected to NATS".to_owned()));
         }
@@ -116,6 +116,19 @@ impl Link {
 
     pub(super) async fn publish_with_reply(&self, subject: String, reply: String, payload: Bytes) -> Result<()> {
         let published = self.client.publish_with_reply(subject, reply, payload);
+        Ok(self.while_up(published).await??)
+    }
+
+    pub(super) async fn publish_call(
+        &self,
+        subject: String,
+        reply: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<()> {
+        let published = self
+            .client
+            .publish_with_reply_and_headers(subject, reply, headers, payload);
         Ok(self.while_up(published).await??)
     }
 

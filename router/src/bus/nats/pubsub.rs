@@ -15,17 +15,19 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{READ, Shared};
-use crate::bus::{BusError, BusState, PubSub, Reply, ReplyTo, Request, Requests, Result, Source};
+use super::{READ, Shared, calls::Calls, headers};
+use crate::bus::{self, BusError, BusState, PubSub, Reply, ReplyTo, Request, Requests, Result, Source};
 
 pub(super) struct NatsPubSub {
     shared: Shared,
     state: watch::Receiver<BusState>,
+    calls: Calls,
 }
 
 impl NatsPubSub {
     pub(super) fn new(shared: Shared, state: watch::Receiver<BusState>) -> Self {
-        Self { shared, state }
+        let calls = Calls::new(shared.clone());
+        Self { shared, state, calls }
     }
 
     fn requests(&self, subscriber: Subscriber) -> Requests {
@@ -73,6 +75,7 @@ fn request(message: Message, client: &Arc<Client>) -> Request {
     };
     Request {
         subject: message.subject.into_string(),
+        headers: message.headers.as_ref().map(headers::from_map).unwrap_or_default(),
         payload: message.payload,
         reply: Reply(reply),
     }
@@ -98,6 +101,10 @@ impl PubSub for NatsPubSub {
     async fn request(&self, subject: &str, payload: Bytes, deadline: Duration) -> Result<Bytes> {
         let asked = self.shared.link.request(subject.to_owned(), None, payload, deadline);
         Ok(asked.await?.payload)
+    }
+
+    async fn call(&self, subject: &str, message: bus::Message, deadline: Duration) -> Result<bus::Message> {
+        self.calls.call(subject, message, deadline).await
     }
 
     /// The client's own flush ends at the socket. A server takes what one client sends in order, so its answer that

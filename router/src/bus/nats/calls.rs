@@ -1,0 +1,131 @@
+//! Requests to backends. The client's own requests leave a few hundred bytes behind for each that is never answered, and
+//! backends may stay silent for as long as they like: so here everybody who waits has a place of its own, and takes it
+//! along when it goes.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ::metrics::Gauge;
+use async_nats::{Message, StatusCode, Subscriber};
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{OnceCell, oneshot},
+    time::timeout,
+};
+
+use super::{Shared, headers};
+use crate::{
+    bus::{self, BusError, Result},
+    metrics,
+};
+
+pub(super) struct Calls {
+    shared: Shared,
+    waiting: Arc<Waiting>,
+    /// The subject that all answers come beneath, once somebody asks.
+    inbox: OnceCell<String>,
+    next: AtomicU64,
+}
+
+/// Who waits, by the last token of the subject that its answer comes to.
+struct Waiting {
+    askers: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
+    count: Gauge,
+}
+
+impl Calls {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self {
+            shared,
+            waiting: Arc::new(Waiting {
+                askers: Mutex::default(),
+                count: metrics::bus_calls(),
+            }),
+            inbox: OnceCell::new(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) async fn call(&self, subject: &str, message: bus::Message, deadline: Duration) -> Result<bus::Message> {
+        let called = timeout(deadline, self.ask(subject, message)).await;
+        called.unwrap_or(Err(BusError::Timeout))
+    }
+
+    async fn ask(&self, subject: &str, message: bus::Message) -> Result<bus::Message> {
+        let headers = headers::to_map(&message.headers)?;
+        let link = &self.shared.link;
+        let inbox = self.inbox.get_or_try_init(|| self.listen()).await?;
+        let (place, answer) = self.waiting.enter(self.next.fetch_add(1, Ordering::Relaxed));
+        let reply = format!("{inbox}.{}", place.number);
+        link.publish_call(subject.to_owned(), reply, headers, message.payload)
+            .await?;
+        // An asker goes only with its place, so that an error means that the listener has ended.
+        let answer = link.while_up(answer).await?.map_err(|_| ended())?;
+        if answer.status == Some(StatusCode::NO_RESPONDERS) {
+            return Err(BusError::NoResponders);
+        }
+        Ok(bus::Message {
+            headers: answer.headers.as_ref().map(headers::from_map).unwrap_or_default(),
+            payload: answer.payload,
+        })
+    }
+
+    /// One subscription for all; the client renews it at each reconnect.
+    async fn listen(&self) -> Result<String> {
+        let inbox = self.shared.link.client().new_inbox();
+        let answers = self.shared.link.subscribe(format!("{inbox}.*")).await?;
+        let (waiting, shutdown) = (self.waiting.clone(), self.shared.shutdown.clone());
+        self.shared.tasks.spawn(async move {
+            shutdown.run_until_cancelled(hand_out(answers, &waiting)).await;
+            waiting.askers.lock().clear();
+        });
+        Ok(inbox)
+    }
+}
+
+fn ended() -> BusError {
+    BusError::Unavailable("the client has ended".to_owned())
+}
+
+/// The answer to whoever waits for it still; a late or a second one is nobody's.
+async fn hand_out(mut answers: Subscriber, waiting: &Waiting) {
+    while let Some(answer) = answers.next().await {
+        let number = answer.subject.rsplit('.').next().and_then(|token| token.parse().ok());
+        let asker = number.and_then(|number: u64| waiting.askers.lock().remove(&number));
+        match asker {
+            // One that gives up at this moment needs it no more.
+            Some(asker) => drop(asker.send(answer)),
+            None => tracing::debug!("an answer that nobody waits for"),
+        }
+    }
+}
+
+/// A place among those who wait, given up when dropped.
+struct Place<'a> {
+    waiting: &'a Waiting,
+    number: u64,
+}
+
+impl Waiting {
+    fn enter(&self, number: u64) -> (Place<'_>, oneshot::Receiver<Message>) {
+        let (asker, answer) = oneshot::channel();
+        self.askers.lock().insert(number, asker);
+        self.count.increment(1.0);
+        let place = Place { waiting: self, number };
+        (place, answer)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.waiting.askers.lock().remove(&self.number);
+        self.waiting.count.decrement(1.0);
+    }
+}
