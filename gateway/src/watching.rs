@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use herald_proto::{ErrorCode, subject};
+use herald_proto::ErrorCode;
 use herald_router::{
     bus::{Bucket, Bus, BusError, KvEvent},
     failure::Failure,
@@ -143,7 +143,7 @@ impl Watching {
     }
 
     async fn select(&self, unread: &Unread) -> Result<bool, BusError> {
-        let keys = unread.users.iter().map(|user| subject::key(&["u", user]));
+        let keys = unread.users.iter().flat_map(|user| Fact::prefixes_of(user));
         let prefixes: Vec<String> = std::iter::once(self.anchor.clone()).chain(keys).collect();
         let selection = self.bus.kv.select(Bucket::Presence, &prefixes).await?;
         Ok(self.board.lock().read(unread, &selection, now()))

@@ -2,7 +2,8 @@
 //! users that their clients watch.
 //!
 //! A user's key counts only while the lease of its node's incarnation stands. So a crashed node's users go offline with
-//! one event, and taking their keys away is mere cleanup.
+//! one event, and taking their keys away is mere cleanup. A session over HTTP counts while its own key stands, which ends
+//! by itself unless the session is refreshed.
 
 use std::time::Duration;
 

@@ -114,8 +114,9 @@ impl<W: Watcher> Board<W> {
             KvEvent::Current => self.current = true,
             KvEvent::Put { key, revision, .. } | KvEvent::Delete { key, revision } => {
                 self.position = self.position.max(*revision);
-                if let Some(Fact::User { user, .. }) = Fact::of(key)
-                    && let Some(watched) = self.watched.get_mut(&*user)
+                if let Some(fact) = Fact::of(key)
+                    && let Some(user) = fact.presence_of()
+                    && let Some(watched) = self.watched.get_mut(user)
                     && watched.read.is_none()
                 {
                     watched.waiting.push(event.clone());
@@ -234,7 +235,7 @@ impl<W: Watcher> Board<W> {
                 value: entry.value.clone(),
                 revision: entry.revision,
             };
-            if let Some(Fact::User { .. }) = Fact::of(key) {
+            if Fact::of(key).is_some_and(|fact| fact.presence_of().is_some()) {
                 presence::apply(&mut self.table, &put, now, |user, _| fresh.contains(user));
             }
         }

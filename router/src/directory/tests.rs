@@ -28,6 +28,19 @@ fn others_online_leaves_the_sender_out() {
 }
 
 #[test]
+fn who_is_online_by_a_session_over_http_counts_in_its_groups() {
+    let mut d = Directory::new(true);
+    d.put_member("g", "alice", 1);
+    d.presence_mut(|table| table.put_session("alice", "s", 1));
+    let g = d.group_presence("g", 10);
+    assert_eq!((g.online, g.members, g.users.len()), (Some(1), Some(1), 1));
+    assert!(d.anyone_online() && d.others_online("g", None));
+    d.presence_mut(|table| table.delete_session("alice", "s"));
+    assert_eq!(d.group_presence("g", 10).online, Some(0));
+    assert_eq!(d.take_gone().len(), 1);
+}
+
+#[test]
 fn old_news_does_not_undo_a_leave() {
     let mut d = Directory::new(true);
     d.put_member("g", "alice", 1);

@@ -38,7 +38,18 @@ pub struct Table {
 #[derive(Debug, Default)]
 struct User {
     keys: Vec<Key>,
+    /// Over HTTP.
+    sessions: Vec<Session>,
     online: bool,
+}
+
+/// It counts for as long as its key stands, for that ends by itself.
+#[derive(Debug)]
+struct Session {
+    sid: Box<str>,
+    since: u64,
+    /// Told since the bucket was last told anew.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -131,6 +142,25 @@ impl Table {
         self.drop_keys(user, |key| key.is_of(node, incarnation));
     }
 
+    pub fn put_session(&mut self, user: &str, sid: &str, since: u64) {
+        let user = intern(&self.users, user);
+        let sessions = &mut self.users.entry(user.clone()).or_default().sessions;
+        let session = Session {
+            sid: sid.into(),
+            since,
+            told: true,
+        };
+        match sessions.iter_mut().find(|known| *known.sid == *sid) {
+            Some(known) => *known = session,
+            None => sessions.push(session),
+        }
+        self.refresh(&user);
+    }
+
+    pub fn delete_session(&mut self, user: &str, sid: &str) {
+        self.drop_sessions(user, |session| *session.sid == *sid);
+    }
+
     pub fn put_lease(&mut self, node: &str, incarnation: &str, now: Instant) {
         let node = intern(&self.nodes, node);
         let entry = self.nodes.entry(node.clone()).or_default();
@@ -189,8 +219,9 @@ impl Table {
         for told in self.routers.values_mut() {
             *told = false;
         }
-        for key in self.users.values_mut().flat_map(|user| &mut user.keys) {
-            key.told = false;
+        for user in self.users.values_mut() {
+            user.keys.iter_mut().for_each(|key| key.told = false);
+            user.sessions.iter_mut().for_each(|session| session.told = false);
         }
     }
 
@@ -254,6 +285,7 @@ impl Table {
     /// Drops a user.
     pub fn forget_user(&mut self, user: &str) {
         self.drop_keys(user, |_| true);
+        self.drop_sessions(user, |_| true);
         self.seen.remove(user);
         self.changes.retain(|changed| **changed != *user);
     }
@@ -287,11 +319,11 @@ impl Table {
         match self.users.get(user).filter(|entry| entry.online) {
             Some(entry) => {
                 presence.online = true;
-                for key in self.counting(entry) {
-                    presence.connections += key.connections;
-                    let since = if presence.since == 0 { u64::MAX } else { presence.since };
-                    presence.since = since.min(key.since);
-                }
+                let connections = self.counting(entry).map(|key| key.connections);
+                presence.connections = connections.sum();
+                let of_keys = self.counting(entry).map(|key| key.since);
+                let of_sessions = entry.sessions.iter().map(|session| session.since);
+                presence.since = of_keys.chain(of_sessions).min().unwrap_or(0);
             }
             None => presence.last_seen = self.seen.get(user).copied().unwrap_or(0),
         }
@@ -358,6 +390,7 @@ impl Table {
         let users: Vec<Id> = self.users.keys().cloned().collect();
         for user in users {
             self.drop_keys(&user, |key| !key.told);
+            self.drop_sessions(&user, |session| !session.told);
         }
         let nodes = self
             .nodes
@@ -391,15 +424,34 @@ impl Table {
             }
         }
         self.refresh(&id);
-        if self.users.get(&id).is_some_and(|entry| entry.keys.is_empty()) {
-            self.users.remove(&id);
+        self.forget_if_nowhere(&id);
+    }
+
+    fn drop_sessions(&mut self, user: &str, gone: impl Fn(&Session) -> bool) {
+        let Some((id, entry)) = self
+            .users
+            .get_key_value(user)
+            .map(|(id, _)| id.clone())
+            .zip(self.users.get_mut(user))
+        else {
+            return;
+        };
+        entry.sessions.retain(|session| !gone(session));
+        self.refresh(&id);
+        self.forget_if_nowhere(&id);
+    }
+
+    fn forget_if_nowhere(&mut self, user: &Id) {
+        let nowhere = |entry: &User| entry.keys.is_empty() && entry.sessions.is_empty();
+        if self.users.get(user).is_some_and(nowhere) {
+            self.users.remove(user);
         }
     }
 
     /// Brings `online` in line with keys and leases.
     fn refresh(&mut self, user: &Id) {
         let Some(entry) = self.users.get(user) else { return };
-        let online = self.counting(entry).next().is_some();
+        let online = !entry.sessions.is_empty() || self.counting(entry).next().is_some();
         if online == entry.online {
             return;
         }

@@ -1,4 +1,4 @@
-use herald_proto::cluster::{Lease, UserOnNode};
+use herald_proto::cluster::{HttpSession, Lease, UserOnNode};
 use herald_router::bus::Entry;
 use prost::Message;
 
@@ -77,8 +77,16 @@ impl World {
         self.put(key(user, node), value.encode_to_vec())
     }
 
+    fn logs_in(&mut self, user: &str) -> KvEvent {
+        let value = HttpSession { since: 5 };
+        self.put(session(user), value.encode_to_vec())
+    }
+
     fn goes(&mut self, user: &str, node: &str) -> KvEvent {
-        let key = key(user, node);
+        self.delete(key(user, node))
+    }
+
+    fn delete(&mut self, key: String) -> KvEvent {
         self.keys.remove(&key);
         self.revision += 1;
         KvEvent::Delete {
@@ -98,10 +106,11 @@ impl World {
 
     /// What the bucket says of a user now.
     fn selection(&self, user: &str) -> Selection {
+        let prefixes = Fact::prefixes_of(user).map(|prefix| format!("{prefix}."));
         let of_user = self
             .keys
             .iter()
-            .filter(|(key, _)| key.starts_with(&format!("u.{user}.")));
+            .filter(|(key, _)| prefixes.iter().any(|prefix| key.starts_with(prefix)));
         Selection {
             entries: of_user.map(|(key, entry)| (key.clone(), entry.clone())).collect(),
             upto: self.revision,
@@ -139,6 +148,10 @@ impl World {
 
 fn key(user: &str, node: &str) -> String {
     format!("u.{user}.{node}.i")
+}
+
+fn session(user: &str) -> String {
+    format!("h.{user}.s")
 }
 
 fn bob(eye: usize, online: bool) -> (usize, String, bool) {
@@ -196,6 +209,25 @@ fn one_event_takes_all_of_a_nodes_users_offline() {
         [bob(1, false), (1, "eve".to_owned(), false)],
         "nobody watches mia"
     );
+}
+
+#[test]
+fn a_session_over_http_is_told_like_a_connection_and_ends_with_the_same_grace() {
+    let mut w = World::new();
+    assert!(!w.watch(1, "bob"));
+    let event = w.logs_in("bob");
+    w.event(&event);
+    assert_eq!(w.told(), [bob(1, true)]);
+    assert!(w.watch(2, "bob"));
+    let event = w.delete(session("bob"));
+    w.event(&event);
+    w.passes(GRACE / 2);
+    assert_eq!(w.told(), []);
+    w.passes(GRACE / 2);
+    assert_eq!(w.told(), [bob(1, false), bob(2, false)]);
+    // It stood before anybody watched.
+    w.logs_in("eve");
+    assert!(w.watch(1, "eve"));
 }
 
 #[test]

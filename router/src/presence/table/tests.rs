@@ -206,3 +206,45 @@ fn the_first_router_is_one_of_those_that_stand() {
     w.table.end_router("r1");
     assert!(w.table.is_first_router("r2"));
 }
+
+#[test]
+fn a_session_over_http_makes_online_without_a_lease_and_is_no_connection() {
+    let mut w = World::new();
+    w.table.put_session("bob", "s1", 9);
+    w.table.put_session("bob", "s2", 5);
+    let bob = w.table.of("bob");
+    assert!(bob.online && w.online("bob"));
+    assert_eq!((bob.connections, bob.since, w.table.online_count()), (0, 5, 1));
+    w.lease("n1", "i1");
+    w.put("bob", "n1", "i1");
+    assert_eq!((w.table.of("bob").connections, w.table.of("bob").since), (2, 5));
+    w.table.delete_session("bob", "s2");
+    assert_eq!(w.table.of("bob").since, 7);
+    w.end("n1");
+    assert!(w.online("bob"), "s1 stands");
+    assert_eq!(w.changes(), 1, "he was online all the while");
+    w.table.delete_session("bob", "s1");
+    assert!(!w.online("bob"));
+    assert!(w.table.of("bob").last_seen > 0);
+    w.table.delete_session("bob", "s1");
+    w.table.delete_session("nobody", "s1");
+    assert_eq!((w.changes(), w.table.online_count()), (1, 0));
+}
+
+#[test]
+fn a_session_that_a_bucket_made_anew_does_not_tell_again_is_gone_after_a_leases_time() {
+    let mut w = World::new();
+    w.table.put_session("bob", "s1", 5);
+    w.table.put_session("eve", "s2", 5);
+    w.changes();
+    w.table.reset();
+    w.table.put_session("bob", "s1", 5);
+    w.table.current(w.now);
+    w.passes(5);
+    assert!(w.online("bob") && w.online("eve"));
+    w.passes(5);
+    assert!(w.online("bob") && !w.online("eve"));
+    assert_eq!(w.changes(), 1);
+    w.table.forget_user("bob");
+    assert!(w.table.users.is_empty(), "{:?}", w.table);
+}
