@@ -15,6 +15,7 @@ use herald_proto::{
 use herald_router::{
     bus::{Bucket, Bus, BusError},
     failure::Failure,
+    presence::Fact,
 };
 use prost::Message;
 use tracing::{debug, warn};
@@ -188,7 +189,11 @@ fn key(user: &str, id: &str) -> String {
 }
 
 fn presence_key(user: &str, id: &str) -> String {
-    subject::key(&["h", user, id])
+    let presence = Fact::Session {
+        user: user.to_owned(),
+        sid: id.to_owned(),
+    };
+    presence.key()
 }
 
 fn decoded(key: &str, value: Bytes) -> Option<Session> {

@@ -10,7 +10,7 @@ use prost::Message;
 use tracing::warn;
 
 use super::Router;
-use crate::{bus::Bucket, failure::Failure};
+use crate::{bus::Bucket, failure::Failure, presence::Fact};
 
 impl Router {
     pub(super) async fn kick(&self, command: KickCommand) -> Result<reply::Reply, Failure> {
@@ -36,8 +36,11 @@ impl Router {
         // First: who is cut off comes back at once.
         let kv = &self.bus.kv;
         kv.delete(Bucket::Sessions, &subject::key(&[&user, &session])).await?;
-        kv.delete(Bucket::Presence, &subject::key(&["h", &user, &session]))
-            .await?;
+        let presence = Fact::Session {
+            user: user.clone(),
+            sid: session.clone(),
+        };
+        kv.delete(Bucket::Presence, &presence.key()).await?;
         let order = Order::EndSession(EndSession { session, kicked });
         let sequence = self.order(&user, order, &dedup).await?;
         Ok(reply::Reply::Done(Done { sequence }))
@@ -48,9 +51,11 @@ impl Router {
         let sessions = format!("{}.>", subject::key(&[user]));
         kv.purge(Bucket::Sessions, &sessions).await?;
         // Of these there are watches, which hear of deletions only.
-        let present = kv.select(Bucket::Presence, &[subject::key(&["h", user])]).await?;
+        let present = kv.select(Bucket::Presence, &Fact::prefixes_of(user)).await?;
         for (key, _) in present.entries {
-            kv.delete(Bucket::Presence, &key).await?;
+            if let Some(Fact::Session { .. }) = Fact::of(&key) {
+                kv.delete(Bucket::Presence, &key).await?;
+            }
         }
         Ok(())
     }
