@@ -11,6 +11,10 @@ use tokio::{
 
 use crate::PATIENCE;
 
+mod keep;
+
+pub use keep::Kept;
+
 /// The key that the server API takes with `--dev`.
 pub const DEV_API_KEY: &str = "dev-api-key";
 

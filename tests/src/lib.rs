@@ -11,6 +11,8 @@ pub mod command;
 pub mod failover;
 pub mod follower;
 pub mod gateway;
+pub mod golang;
+pub mod haproxy;
 pub mod heard;
 pub mod http;
 pub mod metrics;

@@ -101,3 +101,10 @@ fn hex(text: &str) -> Vec<u8> {
         .map(|pair| u8::from_str_radix(str::from_utf8(pair).expect("ASCII"), 16).expect("hex"))
         .collect()
 }
+
+/// What a token's header says.
+pub fn header(token: &str) -> Value {
+    let head = token.split('.').next().unwrap_or_default();
+    let head = URL_SAFE_NO_PAD.decode(head).expect("base64");
+    serde_json::from_slice(&head).expect("JSON")
+}

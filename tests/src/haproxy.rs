@@ -1,0 +1,62 @@
+//! A real haproxy in front of several gateways: round robin, request by request.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::NamedTempFile;
+use tokio::net::TcpStream;
+
+use crate::{eventually, gateway::file};
+
+/// Killed when dropped.
+pub struct Haproxy {
+    pub address: SocketAddr,
+    child: Child,
+    _config: NamedTempFile,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+impl Haproxy {
+    /// One that is down is noticed by its refusals, and then asked again each tenth of a second. What a node that is
+    /// ending did not answer is asked of another.
+    pub async fn start(gateways: &[SocketAddr]) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let servers = gateways.iter().enumerate();
+        let servers = servers.map(|(i, to)| format!("    server gateway{i} {to} check inter 100ms fall 1 rise 1\n"));
+        let servers: String = servers.collect();
+        let config = file(&format!(
+            "defaults\n    mode http\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n\
+             \x20   option redispatch 1\n    retries 3\n    retry-on conn-failure empty-response\n\
+             frontend public\n    bind {address}\n    default_backend gateways\n\
+             backend gateways\n    balance roundrobin\n    option forwardfor\n{servers}"
+        ));
+        let child = Command::new("haproxy")
+            .arg("-f")
+            .arg(config.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("haproxy is missing: tests/install-tools installs it");
+        eventually("haproxy listens", async || TcpStream::connect(address).await.is_ok()).await;
+        Self {
+            address,
+            child,
+            _config: config,
+        }
+    }
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
