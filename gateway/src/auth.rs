@@ -24,6 +24,8 @@ pub struct Identity {
     pub user: String,
     pub groups: Vec<String>,
     pub broadcast: bool,
+    /// Of a token that Herald minted.
+    pub session: Option<String>,
     /// Unix milliseconds, where the token tells.
     pub issued: Option<u64>,
     /// Unix seconds.
@@ -71,6 +73,8 @@ struct Header {
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
+    /// An application's own tokens may hold anything here.
+    sid: Option<serde_json::Value>,
     account: Option<String>,
     #[serde(default)]
     groups: Vec<String>,
@@ -148,6 +152,7 @@ impl Auth {
             user,
             groups: claims.groups,
             broadcast: claims.broadcast,
+            session: claims.sid.and_then(|sid| sid.as_str().map(str::to_owned)),
             issued: claims.iat.map(|iat| iat.0),
             expires: claims.exp.0 / 1000,
         })
