@@ -30,6 +30,8 @@ pub struct Identity {
     pub user: String,
     pub groups: Vec<String>,
     pub broadcast: bool,
+    /// Of a token that Herald minted.
+    pub session: Option<String>,
     /// Unix milliseconds, where the token tells.
     pub issued: Option<u64>,
     /// Unix seconds.
@@ -95,6 +97,8 @@ struct Header {
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
+    /// An application's own tokens may hold anything here.
+    sid: Option<serde_json::Value>,
     account: Option<String>,
     #[serde(default)]
     groups: Vec<String>,

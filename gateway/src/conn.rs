@@ -68,6 +68,8 @@ pub struct Conn {
 pub struct Member {
     pub user: Arc<str>,
     pub device: Option<Box<str>>,
+    /// Of a token that Herald minted.
+    pub session: Option<Box<str>>,
     /// Unix milliseconds.
     pub since: u64,
     /// That its token belongs to.

@@ -8,8 +8,10 @@ use herald_proto::{
 };
 use herald_router::failure::Failure;
 
+pub use call::Call;
 pub use presence::{Presence, PresenceQuery, UserPresence, checked_users};
 
+mod call;
 mod presence;
 
 /// The body of a message: JSON text, or bytes of another content type.
@@ -21,6 +23,8 @@ pub struct Body {
 }
 
 pub const JSON: &str = "application/json";
+/// What a body is where nobody says.
+pub const OCTETS: &str = "application/octet-stream";
 
 /// A frame that is a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,10 +56,9 @@ pub enum Command {
     Unwatch {
         users: Vec<String>,
     },
+    Call(Box<Call>),
     /// A command with a value that cannot be, and why.
     Faulty(String),
-    /// A command of the protocol that this version does not serve yet.
-    Unserved(&'static str),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -173,6 +176,7 @@ pub enum Answer {
     History(History),
     Presence(Presence),
     Watching(Vec<(String, UserPresence)>),
+    Result(Body),
     Pong,
     Error(ErrorAnswer),
 }

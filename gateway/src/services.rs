@@ -7,18 +7,17 @@ use herald_proto::ErrorCode;
 use herald_router::failure::Failure;
 
 mod backend;
+mod client;
 mod headers;
 mod nats;
 mod pool;
 mod routes;
 mod upstream;
 
+pub use client::call_by_client;
 pub use pool::Services;
 pub use routes::{Route, Routes};
 pub use upstream::Upstream;
-
-/// What a body is where nobody says.
-pub const OCTETS: &str = "application/octet-stream";
 
 /// A request on its way to a backend.
 #[derive(Debug, Clone)]

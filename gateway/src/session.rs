@@ -7,7 +7,7 @@ use herald_proto::{CloseCode, ErrorCode, limits::BAD_FRAMES};
 
 use crate::{
     auth::Identity,
-    event::{Answer, BadFrame, Command, ConnectOptions, ErrorAnswer, HistoryQuery, Inbound, PresenceQuery, Send},
+    event::{Answer, BadFrame, Call, Command, ConnectOptions, ErrorAnswer, HistoryQuery, Inbound, PresenceQuery, Send},
     rate::Rate,
 };
 
@@ -65,6 +65,7 @@ pub enum Beside {
     Presence(PresenceQuery),
     Watch { users: Vec<String> },
     Unwatch { users: Vec<String> },
+    Call(Box<Call>),
 }
 
 impl Beside {
@@ -74,6 +75,7 @@ impl Beside {
             Self::Presence(_) => "presence",
             Self::Watch { .. } => "watch",
             Self::Unwatch { .. } => "unwatch",
+            Self::Call(_) => "call",
         }
     }
 }
@@ -172,11 +174,8 @@ impl Session {
             Command::Presence(query) => return beside(id, Beside::Presence(query)),
             Command::Watch { users } => return beside(id, Beside::Watch { users }),
             Command::Unwatch { users } => return beside(id, Beside::Unwatch { users }),
+            Command::Call(call) => return beside(id, Beside::Call(call)),
             Command::Faulty(why) => return bad_request(id, &why),
-            Command::Unserved(verb) => {
-                let message = format!("this version does not serve {verb} yet");
-                return Action::Answer(id, error(ErrorCode::Unsupported, &message));
-            }
             Command::Send(send) => Ordered::Send {
                 send,
                 broadcast: who.broadcast,

@@ -50,7 +50,11 @@ pub fn encode(command: &Value) -> Vec<u8> {
             service: text(c, "service").unwrap_or_default(),
             method: text(c, "method"),
             body: body(c),
-            content_type: text(c, "content_type").unwrap_or_default(),
+            // Where the body is JSON, as in the JSON dialect.
+            content_type: text(c, "content_type").unwrap_or_else(|| match c.get("body_base64") {
+                Some(_) => String::new(),
+                None => "application/json".to_owned(),
+            }),
         }),
         refresh: verb("refresh").map(|c| Refresh {
             token: text(c, "token").unwrap_or_default(),

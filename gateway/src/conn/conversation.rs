@@ -6,7 +6,13 @@ use bytes::Bytes;
 use herald_proto::{CloseCode, ErrorCode};
 use herald_router::failure::Failure;
 
-use super::{Conn, command::Job, lanes::Lanes, query::Query, receive::Received};
+use super::{
+    Conn,
+    command::Job,
+    lanes::Lanes,
+    query::Query,
+    receive::{self, Received},
+};
 use crate::{
     auth::{AuthError, Identity},
     dialect::ws,
@@ -46,13 +52,13 @@ impl Conversation {
             Received::Ping(payload) => self.conn.answer_frame(ws::pong(&payload)),
             Received::Pong => {}
             Received::Close(code) => return Err(Ending::Peer(code)),
-            Received::Text(payload) => self.frame(true, payload).await,
-            Received::Binary(payload) => self.frame(false, payload).await,
+            Received::Text(payload) => return self.frame(true, payload).await,
+            Received::Binary(payload) => return self.frame(false, payload).await,
         }
         Ok(())
     }
 
-    async fn frame(&mut self, text: bool, payload: Bytes) {
+    async fn frame(&mut self, text: bool, payload: Bytes) -> Result<(), Ending> {
         let frame = self.conn.dialect.decode(text, payload);
         match self.session.on_frame(frame, Instant::now()) {
             Action::Answer(id, answer) => self.answer(id, &answer),
@@ -63,8 +69,14 @@ impl Conversation {
             Action::Connect { id, token, options } => self.connect_with(id, &token, &options).await,
             Action::Refresh { id, token } => self.refresh(id, &token).await,
             Action::Ordered { id, serial, command } => self.in_order(id, serial, command).await,
-            Action::Beside { id, command } => self.beside(id, command).await,
+            Action::Beside { id, command } => return self.beside(id, command).await,
         }
+        Ok(())
+    }
+
+    /// The connection has ended: calls to backends are given up. Ordered commands go on.
+    pub fn end(&mut self) {
+        self.lanes = None;
     }
 
     /// Failures are told even to those who asked for no answer.
@@ -145,9 +157,9 @@ impl Conversation {
         drop(waits);
     }
 
-    async fn beside(&mut self, id: Option<u32>, command: Beside) {
+    async fn beside(&mut self, id: Option<u32>, command: Beside) -> Result<(), Ending> {
         let Some(user) = self.session.user().map(str::to_owned) else {
-            return; // nor asks anything
+            return Ok(()); // nor asks anything
         };
         let lanes = lanes(&mut self.lanes, &self.gateway);
         let query = Query {
@@ -155,10 +167,14 @@ impl Conversation {
             conn: self.conn.clone(),
             user,
             large: lanes.large(),
+            end: lanes.end(),
         };
-        let waits = self.conn.reader_waits();
-        lanes.beside(query.run(id, command)).await;
-        drop(waits);
+        let _waits = self.conn.reader_waits();
+        // Calls may take minutes, and what waits for their end reads nothing: a client that hangs up must be noticed.
+        tokio::select! {
+            () = lanes.beside(query.run(id, command)) => Ok(()),
+            () = receive::hung_up(&self.conn.socket) => Err(Ending::Peer(None)),
+        }
     }
 }
 

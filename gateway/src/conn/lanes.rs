@@ -6,7 +6,10 @@ use std::{collections::VecDeque, pin::Pin, sync::Arc};
 use herald_proto::limits::CONCURRENT_COMMANDS;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -20,6 +23,9 @@ pub struct Lanes {
     room: Arc<Semaphore>,
     beside: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    /// Cancels what nobody will hear of.
+    end: CancellationToken,
+    _ends: DropGuard,
 }
 
 #[derive(Default)]
@@ -30,7 +36,10 @@ struct Ordered {
 
 impl Lanes {
     pub fn new(tasks: TaskTracker) -> Self {
+        let end = CancellationToken::new();
         Self {
+            _ends: end.clone().drop_guard(),
+            end,
             tasks,
             ordered: Arc::default(),
             room: Arc::new(Semaphore::new(WAITING)),
@@ -61,6 +70,11 @@ impl Lanes {
     /// Whose answers may each fill half of an outbox take turns, so that no connection makes us hold many of them.
     pub fn large(&self) -> Arc<Semaphore> {
         self.large.clone()
+    }
+
+    /// Cancelled when the lanes are dropped, at the connection's end.
+    pub fn end(&self) -> CancellationToken {
+        self.end.clone()
     }
 
     /// Carries `job` out beside all others. Waits for room.

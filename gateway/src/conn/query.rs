@@ -1,4 +1,4 @@
-//! One command that runs beside the ordered ones: it asks, and changes nothing.
+//! One command that runs beside the ordered ones: it asks, and changes nothing here.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,9 @@ use herald_proto::{
 };
 use herald_router::failure::Failure;
 use tokio::{sync::Semaphore, time::timeout};
+use tokio_util::sync::CancellationToken;
 
+mod call;
 mod presence;
 
 use super::{Conn, conversation::answer_on};
@@ -28,6 +30,8 @@ pub(super) struct Query {
     pub user: String,
     /// The connection's turns for large answers.
     pub large: Arc<Semaphore>,
+    /// The connection's.
+    pub end: CancellationToken,
 }
 
 impl Query {
@@ -38,6 +42,7 @@ impl Query {
             Beside::Presence(query) => self.presence(id, query).await,
             Beside::Watch { users } => self.watch(id, users).await,
             Beside::Unwatch { users } => self.unwatch(id, &users),
+            Beside::Call(call) => self.call(id, *call).await,
         }
     }
 

@@ -99,6 +99,7 @@ impl Reader {
             ending = self.read() => conn.end(ending),
             () = conn.outbox.not_open() => {}
         }
+        self.conversation.end();
         Box::pin(self.end()).await;
     }
 

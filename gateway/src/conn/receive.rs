@@ -9,13 +9,14 @@ use std::{
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use fastwebsockets::{Frame, Payload, Role, WebSocketError, WebSocketRead};
 use herald_proto::CloseCode;
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -120,6 +121,20 @@ pub async fn discard(socket: &TcpStream) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => return,
         }
+    }
+}
+
+/// While nobody reads, a socket says at once that it is readable: how often it is looked at whether that is all.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Resolves when the client has hung up, without reading what it sent before.
+pub async fn hung_up(socket: &TcpStream) {
+    while socket
+        .ready(Interest::READABLE)
+        .await
+        .is_ok_and(|ready| !ready.is_read_closed())
+    {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -69,10 +69,15 @@ impl Body {
     }
 }
 
-/// An empty content type is JSON's; parameters and case make no difference.
+/// An empty content type is JSON's.
 fn is_json(content_type: &str) -> bool {
+    content_type.is_empty() || claims_json(content_type)
+}
+
+/// Parameters and case make no difference.
+pub fn claims_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    content_type.is_empty() || essence.eq_ignore_ascii_case(JSON)
+    essence.eq_ignore_ascii_case(JSON)
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use prost::Message as _;
 
 use super::{body, ws::Builder};
 use crate::event::{
-    Answer, BadFrame, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, Message, PresenceQuery, Push,
-    Send, UserPresence, checked_users,
+    Answer, BadFrame, Call, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, JSON, Message, OCTETS,
+    PresenceQuery, Push, Send, UserPresence, checked_users,
 };
 
 pub(super) fn decode(payload: Bytes) -> Result<Inbound, BadFrame> {
@@ -62,7 +62,9 @@ fn command(frame: pb::ClientFrame) -> Result<Command, String> {
     if let Some(verb) = frame.history {
         verbs.push(history(verb).map_or_else(|why| Command::Faulty(why.to_owned()), Command::History));
     }
-    verbs.extend(frame.call.map(|_| Command::Unserved("call")));
+    if let Some(verb) = frame.call {
+        verbs.push(call(verb).map_or_else(Command::Faulty, |call| Command::Call(Box::new(call))));
+    }
     if verbs.len() > 1 {
         return Err("two verbs in one frame".to_owned());
     }
@@ -88,6 +90,20 @@ fn send(verb: pb::Send) -> Result<Send, String> {
     };
     send.check().map_err(|e| e.to_string())?;
     Ok(send)
+}
+
+fn call(verb: pb::Call) -> Result<Call, String> {
+    let is_json = body::claims_json(&verb.content_type);
+    if is_json {
+        body::from_bytes(verb.body.clone(), String::new()).map_err(|e| e.to_string())?;
+    }
+    let call = Call {
+        service: verb.service,
+        method: verb.method,
+        body: verb.body,
+        content_type: if is_json { JSON } else { OCTETS },
+    };
+    call.check().map_err(str::to_owned)
 }
 
 fn history(verb: pb::HistoryQuery) -> Result<HistoryQuery, &'static str> {
@@ -154,6 +170,10 @@ pub(super) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
             members: presence.members,
         }),
         Answer::Watching(users) => Frame::Watching(pb::Watching { users: by_name(users) }),
+        Answer::Result(body) => Frame::Result(pb::Result {
+            body: body.bytes.clone(),
+            content_type: body.content_type().into_owned(),
+        }),
         Answer::Pong => Frame::Pong(pb::Pong {}),
         Answer::Error(e) => Frame::Error(pb::Error {
             code: e.code.as_str().to_owned(),

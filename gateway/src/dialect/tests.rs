@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::event::{Body, Command, History, HistoryOf, HistoryQuery, Message, Send};
 
+mod call;
 mod presence;
 
 fn json_frame(value: &Value) -> Result<Inbound, BadFrame> {

@@ -68,6 +68,7 @@ impl Gateway {
         conn.set_member(Member {
             user: user.clone(),
             device: options.device.as_deref().map(Into::into),
+            session: identity.session.as_deref().map(Into::into),
             since,
             session: None,
         });

@@ -71,7 +71,7 @@ pub(super) fn refused(status: u16, text: &str) -> CallError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::{Caller, OCTETS};
+    use crate::{event::OCTETS, services::Caller};
 
     #[test]
     fn values_of_any_kind_can_stand_in_a_header() {

@@ -4,8 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Call, CallLimits, Caller, OCTETS, pool};
-use crate::config::{GatewayConfig, MessageId, RouteKey};
+use super::{Call, CallLimits, Caller, pool};
+use crate::{
+    config::{GatewayConfig, MessageId, RouteKey},
+    event::OCTETS,
+};
 
 /// Where the messages of one kind go.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::event::Connect;
+use crate::event::{Call, Connect};
 
 fn session(connected: bool) -> Session {
     let mut session = Session::new(Rate::new(10, 20));
@@ -10,6 +10,7 @@ fn session(connected: bool) -> Session {
             user: "alice".to_owned(),
             groups: vec![],
             broadcast: true,
+            session: None,
             issued: None,
             expires: 0,
             session: None,
@@ -97,11 +98,18 @@ fn questions_run_beside_and_have_no_number() {
     };
     let users = || vec!["bob".to_owned()];
     let presence = PresenceQuery::Users(users());
+    let call = Box::new(Call {
+        service: "lobby".to_owned(),
+        method: None,
+        body: "1".into(),
+        content_type: crate::event::JSON,
+    });
     for (asked, command) in [
         (Command::History(query.clone()), Beside::History(query)),
         (Command::Presence(presence.clone()), Beside::Presence(presence)),
         (Command::Watch { users: users() }, Beside::Watch { users: users() }),
         (Command::Unwatch { users: users() }, Beside::Unwatch { users: users() }),
+        (Command::Call(call.clone()), Beside::Call(call)),
     ] {
         let action = session.on_frame(inbound(asked), Instant::now());
         assert_eq!(action, Action::Beside { id: Some(1), command });

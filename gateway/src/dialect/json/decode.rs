@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::presence;
 use crate::{
     dialect::{body, object::Object},
-    event::{BadFrame, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, Send},
+    event::{BadFrame, Call, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, JSON, Send},
 };
 
 #[derive(Deserialize)]
@@ -24,7 +24,8 @@ struct Frame<'a> {
     watch: Option<Object<presence::UsersVerb>>,
     unwatch: Option<Object<presence::UsersVerb>>,
     history: Option<Object<HistoryVerb>>,
-    call: Option<Object<Empty>>,
+    #[serde(borrow)]
+    call: Option<Object<CallVerb<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +77,14 @@ struct Of {
     user: Option<bool>,
     group: Option<String>,
     all: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct CallVerb<'a> {
+    service: String,
+    method: Option<String>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -154,7 +163,9 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
     verbs.extend(frame.presence.map(|Object(verb)| presence::query(verb)));
     verbs.extend(frame.watch.map(|Object(verb)| presence::watch(verb)));
     verbs.extend(frame.unwatch.map(|Object(verb)| presence::unwatch(verb)));
-    verbs.extend(frame.call.map(|Object(Empty {})| Command::Unserved("call")));
+    if let Some(Object(verb)) = frame.call {
+        verbs.push(call(verb).map_or_else(Command::Faulty, |call| Command::Call(Box::new(call))));
+    }
     if verbs.len() > 1 {
         return Err("two verbs in one frame".to_owned());
     }
@@ -175,6 +186,17 @@ fn send(verb: SendVerb<'_>) -> Result<Send, String> {
     };
     send.check().map_err(|e| e.to_string())?;
     Ok(send)
+}
+
+fn call(verb: CallVerb<'_>) -> Result<Call, String> {
+    let body = body::from_json(verb.body.unwrap_or(RawValue::NULL)).map_err(|e| e.to_string())?;
+    let call = Call {
+        service: verb.service,
+        method: verb.method,
+        body: body.bytes,
+        content_type: JSON,
+    };
+    call.check().map_err(str::to_owned)
 }
 
 fn history(verb: HistoryVerb) -> Result<HistoryQuery, &'static str> {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::presence;
 use crate::{
     dialect::{body::InJson, ws::Builder},
-    event::{Answer, History, Message, Push},
+    event::{Answer, Body, History, Message, Push},
 };
 
 #[derive(Serialize)]
@@ -86,6 +86,16 @@ struct MessageOut<'a> {
     time: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ResultOut<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -167,6 +177,15 @@ pub(in crate::dialect) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
             let out = presence::watching(users);
             frame(id, "watching", &out, out.expected())
         }
+        Answer::Result(result) => {
+            let (body, body_base64, content_type) = body_out(result);
+            let out = ResultOut {
+                body,
+                body_base64,
+                content_type,
+            };
+            frame(id, "result", &out, expected(result))
+        }
         Answer::Pong => frame(id, "pong", &serde_json::Map::new(), 32),
         Answer::Error(e) => {
             let out = ErrorOut {
@@ -196,13 +215,13 @@ pub(in crate::dialect) fn push(push: &Push) -> Bytes {
     }
 }
 
-/// Room for a message's frame, or for its part of one.
-fn expected(message: &Message) -> usize {
-    message.body.bytes.len() * 4 / 3 + 384
+/// Room for a frame with this body, or for its part of one.
+fn expected(body: &Body) -> usize {
+    body.bytes.len() * 4 / 3 + 384
 }
 
 fn message(message: &Message) -> Bytes {
-    frame(None, "message", &message_out(message), expected(message))
+    frame(None, "message", &message_out(message), expected(&message.body))
 }
 
 fn history_out(id: Option<u32>, history: &History) -> Bytes {
@@ -211,15 +230,20 @@ fn history_out(id: Option<u32>, history: &History) -> Bytes {
         more: history.more,
         gap: history.gap,
     };
-    let expected: usize = history.messages.iter().map(expected).sum();
+    let expected: usize = history.messages.iter().map(|message| expected(&message.body)).sum();
     frame(id, "history", &out, expected + 64)
 }
 
-fn message_out(message: &Message) -> MessageOut<'_> {
-    let (body, body_base64, content_type) = match message.body.in_json() {
+/// `body`, or else `body_base64` and `content_type`.
+fn body_out(body: &Body) -> (Option<&RawValue>, Option<String>, Option<Cow<'_, str>>) {
+    match body.in_json() {
         InJson::Plain(raw) => (Some(raw), None, None),
-        InJson::Base64(text) => (None, Some(text), Some(message.body.content_type())),
-    };
+        InJson::Base64(text) => (None, Some(text), Some(body.content_type())),
+    }
+}
+
+fn message_out(message: &Message) -> MessageOut<'_> {
+    let (body, body_base64, content_type) = body_out(&message.body);
     MessageOut {
         id: &message.id,
         from: message.from.as_deref(),

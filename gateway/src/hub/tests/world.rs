@@ -192,6 +192,7 @@ impl Guest {
         conn.set_member(Member {
             user: self.user.as_str().into(),
             device: None,
+            session: None,
             since: 0,
             session: None,
         });
