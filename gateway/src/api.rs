@@ -8,16 +8,11 @@ use herald_router::{
     failure::Failure,
     http::{self, Body},
 };
-use http_body_util::{BodyExt, Limited};
-use hyper::{
-    Request, Response, StatusCode,
-    body::{Body as _, Incoming},
-    header,
-};
+use hyper::{Request, Response, StatusCode, body::Incoming, header};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, origin};
+use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, http_body, origin};
 
 mod kick;
 mod messages;
@@ -85,22 +80,7 @@ impl Api {
     }
 
     async fn body(&self, request: Request<Incoming>) -> Result<bytes::Bytes, Failure> {
-        let limit = usize::try_from(self.gateway.limits.http_body.as_u64()).unwrap_or(usize::MAX);
-        let too_large = || {
-            let most = self.gateway.limits.http_body;
-            Failure::new(ErrorCode::TooLarge, format!("the body is larger than {most}"))
-        };
-        if request.body().size_hint().lower() > limit as u64 {
-            return Err(too_large());
-        }
-        let body = Limited::new(request.into_body(), limit).collect();
-        let body = tokio::time::timeout(http::BODY_DEADLINE, body).await;
-        match body {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(Failure::bad_request("the body broke off")),
-            Err(_) => Err(Failure::bad_request("the body did not come in time")),
-        }
+        http_body::read(request, self.gateway.limits.http_body).await
     }
 }
 

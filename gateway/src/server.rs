@@ -1,6 +1,10 @@
 //! The public listener: which path is served by what.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use herald_router::http::{self, Body};
@@ -13,7 +17,7 @@ use crate::{
     dialect::Dialect,
     event::ConnectOptions,
     gateway::Gateway,
-    metrics, origin,
+    metrics, origin, post,
 };
 
 pub struct Public(pub Arc<Gateway>);
@@ -30,8 +34,12 @@ impl http::Handler for Public {
         if self.0.dev && !origin::host_is_loopback(&request) {
             return refuse(StatusCode::FORBIDDEN, "host", "--dev serves loopback hosts only\n");
         }
+        let client = peer.ip();
         match request.uri().path() {
-            "/ws" => websocket(&self.0, request, peer),
+            "/ws" => websocket(&self.0, request, client),
+            "/command" => post::command(&self.0, request).await,
+            "/poll" => post::poll(&self.0, request, client).await,
+            "/events" => post::events(&self.0, request, client).await,
             _ => http::text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
@@ -42,7 +50,7 @@ fn refuse(status: StatusCode, reason: &'static str, text: &'static str) -> Respo
     http::text(status, text)
 }
 
-fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, client: IpAddr) -> Response<Body> {
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n");
     }
@@ -63,7 +71,7 @@ fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: Socke
     if !gateway.origins.allows(request.headers()) {
         return refuse(StatusCode::FORBIDDEN, "origin", "this origin is not allowed\n");
     }
-    let slot = match gateway.addresses.connect(peer.ip()) {
+    let slot = match gateway.addresses.connect(client) {
         Ok(slot) => slot,
         Err(refusal) => return too_many(refusal),
     };
@@ -80,7 +88,10 @@ fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, peer: Socke
     gateway.tasks.spawn(async move {
         match upgrade.await {
             // Of fastwebsockets' own connection only the socket is of use.
-            Ok(socket) => reader::start(&connections, socket.into_inner().into_inner(), opening, slot).await,
+            Ok(socket) => {
+                let socket = socket.into_inner().into_inner();
+                reader::start(&connections, socket, opening, client, slot).await;
+            }
             Err(error) => tracing::debug!(%error, "an upgrade that did not come about"),
         }
     });
@@ -117,7 +128,7 @@ fn too_many(refusal: Refusal) -> Response<Body> {
 /// The dialect, and the subprotocol to echo: the first offered that is known. Where none is asked for, JSON is spoken.
 fn negotiate(request: &Request<Incoming>) -> (Dialect, Option<&'static str>) {
     let known = source::subprotocols(request.headers()).find_map(Dialect::by_subprotocol);
-    (known.unwrap_or(Dialect::Json), known.map(Dialect::subprotocol))
+    (known.unwrap_or(Dialect::Json), known.map(Dialect::name))
 }
 
 fn opening(gateway: &Gateway, request: &Request<Incoming>, dialect: Dialect) -> Opening {

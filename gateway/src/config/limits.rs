@@ -7,7 +7,10 @@ use herald_proto::limits;
 use herald_router::config::Faults;
 use serde::Deserialize;
 
-use crate::crowd::{Beyond, Rules};
+use crate::{
+    crowd::{Beyond, Rules},
+    rate::Rate,
+};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -64,6 +67,13 @@ impl LimitSettings {
             most: self.connections_per_user as usize,
             beyond: self.beyond_connections_per_user,
             one_per_device: self.one_connection_per_device,
+        }
+    }
+
+    pub(crate) fn command_rate(&self) -> Rate {
+        match self.rates_lifted {
+            true => Rate::unlimited(),
+            false => Rate::new(self.commands_per_second, self.commands_burst),
         }
     }
 

@@ -6,7 +6,13 @@ use bytes::Bytes;
 use herald_proto::{CloseCode, ErrorCode};
 use herald_router::failure::Failure;
 
-use super::{Conn, command::Job, lanes::Lanes, query::Query, receive::Received};
+use super::{
+    Conn,
+    command::Job,
+    lanes::Lanes,
+    query::{Asking, Query},
+    receive::Received,
+};
 use crate::{
     auth::Identity,
     dialect::ws,
@@ -126,17 +132,18 @@ impl Conversation {
             return; // the session orders nothing before it knows the user
         };
         let lanes = lanes(&mut self.lanes, &self.gateway);
-        let job = Job {
-            gateway: self.gateway.clone(),
-            conn: self.conn.clone(),
-            user,
-            serial,
-        };
+        let (gateway, conn) = (self.gateway.clone(), self.conn.clone());
         let waits = self.conn.reader_waits();
         lanes
             .in_order(async move {
+                let job = Job {
+                    gateway: &gateway,
+                    connection: &conn.id,
+                    user: &user,
+                    serial,
+                };
                 let answer = job.run(command).await;
-                answer_on(&job.conn, id, &answer);
+                answer_on(&conn, id, &answer);
             })
             .await;
         drop(waits);
@@ -148,9 +155,11 @@ impl Conversation {
         };
         let lanes = lanes(&mut self.lanes, &self.gateway);
         let query = Query {
-            gateway: self.gateway.clone(),
+            asking: Asking {
+                gateway: self.gateway.clone(),
+                user,
+            },
             conn: self.conn.clone(),
-            user,
             large: lanes.large(),
         };
         let waits = self.conn.reader_waits();
