@@ -24,14 +24,14 @@ struct Limits {
 }
 
 struct Usage {
-    /// WebSocket connections, and connections that (still) speak HTTP.
+    /// Clients that are connected, over WebSockets or waiting for an HTTP answer; and connections that (still) speak HTTP.
     connections: [u32; 2],
     connects: Rate,
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
-    WebSocket,
+    Client,
     Http,
 }
 
@@ -61,17 +61,22 @@ impl Addresses {
         }
     }
 
-    /// A WebSocket connection. None inside `Ok`: addresses are not counted here.
+    /// A WebSocket, or a stream of events. None inside `Ok`: addresses are not counted here.
     pub fn connect(&self, address: IpAddr) -> Result<Option<Slot>, Refusal> {
-        self.take(address, Kind::WebSocket)
+        self.take(address, Kind::Client, true)
     }
 
-    /// A connection that may ask for anything; as many as WebSocket connections are allowed, whose number is apart.
+    /// A client that comes again and again, and is limited in that by other means.
+    pub fn hold(&self, address: IpAddr) -> Result<Option<Slot>, Refusal> {
+        self.take(address, Kind::Client, false)
+    }
+
+    /// A connection that may ask for anything; as many as clients are allowed, whose number is apart.
     pub fn open_http(&self, address: IpAddr) -> Result<Option<Slot>, Refusal> {
-        self.take(address, Kind::Http)
+        self.take(address, Kind::Http, false)
     }
 
-    fn take(&self, address: IpAddr, kind: Kind) -> Result<Option<Slot>, Refusal> {
+    fn take(&self, address: IpAddr, kind: Kind, is_connect: bool) -> Result<Option<Slot>, Refusal> {
         let Some(limits) = &self.limits else {
             return Ok(None);
         };
@@ -79,7 +84,7 @@ impl Addresses {
             connections: [0; 2],
             connects: limits.connects.clone(),
         });
-        if let Kind::WebSocket = kind {
+        if is_connect {
             usage.connects.take(Instant::now()).map_err(|_| Refusal::TooOften)?;
         }
         let count = &mut usage.connections[kind as usize];

@@ -80,7 +80,7 @@ impl Api {
     }
 
     async fn body(&self, request: Request<Incoming>) -> Result<bytes::Bytes, Failure> {
-        Ok(http_body::read(request, self.gateway.limits.http_body_bytes()).await?)
+        Ok(http_body::read(request, self.gateway.limits.http_body).await?)
     }
 }
 

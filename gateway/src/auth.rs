@@ -30,8 +30,6 @@ pub struct Identity {
     pub user: String,
     pub groups: Vec<String>,
     pub broadcast: bool,
-    /// Of a token that Herald minted.
-    pub session: Option<String>,
     /// Unix milliseconds, where the token tells.
     pub issued: Option<u64>,
     /// Unix seconds.
@@ -97,8 +95,6 @@ struct Header {
 #[derive(Deserialize)]
 struct Claims {
     sub: Option<String>,
-    /// An application's own tokens may hold anything here.
-    sid: Option<serde_json::Value>,
     account: Option<String>,
     #[serde(default)]
     groups: Vec<String>,
@@ -106,9 +102,10 @@ struct Claims {
     broadcast: bool,
     exp: NumericDate,
     iat: Option<NumericDate>,
-    sid: Option<String>,
-    #[serde(default, rename = "gen")]
-    generation: u64,
+    // Tokens that Herald mints have both. Those of others may hold anything here: identity providers write a `sid` too.
+    sid: Option<serde_json::Value>,
+    #[serde(rename = "gen")]
+    generation: Option<serde_json::Value>,
 }
 
 /// In milliseconds: RFC 7519 allows fractions of seconds.
@@ -246,10 +243,15 @@ impl Claims {
         if !groups_fit {
             return Err(AuthError::BadGroup);
         }
-        let session = self.sid.map(|id| SessionClaim {
-            id,
-            generation: self.generation,
-        });
+        let session = match (&self.sid, &self.generation) {
+            (Some(serde_json::Value::String(id)), Some(generation)) => {
+                generation.as_u64().map(|generation| SessionClaim {
+                    id: id.clone(),
+                    generation,
+                })
+            }
+            _ => None,
+        };
         if let Some(session) = &session {
             id::check("session", &session.id).map_err(|_| AuthError::NoSession)?;
         }

@@ -1,9 +1,11 @@
 //! One client connection: what all its parts share.
 //!
-//! A connection is one small task, the [`reader`], which receives and runs the session. Everybody only puts frames into
-//! the [`outbox`], which never waits; a [`flush`]er, shared with many others, writes them.
+//! A WebSocket is one small task, the [`reader`], which receives and runs the session. Everybody only puts frames into
+//! the [`outbox`], which never waits; a [`flush`]er, shared with many others, writes them. The client of an HTTP answer
+//! is a connection too: its answer [`pull`]s what waits.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -29,14 +31,16 @@ pub mod flush;
 pub mod lanes;
 pub mod outbox;
 pub mod progress;
-mod query;
+pub mod pull;
+pub mod query;
 pub mod reader;
 pub mod receive;
+pub mod sink;
 pub mod writer;
 
-use flush::Flusher;
 use outbox::{Handover, Outbox, Pushed};
 use progress::Progress;
+use sink::Sink;
 
 /// How long a large answer waits until what was sent before it has been read.
 const READ_WITHIN: Duration = Duration::from_secs(10);
@@ -48,8 +52,9 @@ pub struct Conn {
     pub id: Box<str>,
     pub dialect: Dialect,
     pub outbox: Outbox,
-    pub socket: TcpStream,
-    flusher: Arc<Flusher>,
+    sink: Sink,
+    /// The client's, behind whatever proxies are trusted.
+    pub address: IpAddr,
     /// Set once, when the client is known.
     member: Mutex<Option<Member>>,
     /// When the last frame came, in ticks of [`clock`].
@@ -68,8 +73,6 @@ pub struct Conn {
 pub struct Member {
     pub user: Arc<str>,
     pub device: Option<Box<str>>,
-    /// Of a token that Herald minted.
-    pub session: Option<Box<str>>,
     /// Unix milliseconds.
     pub since: u64,
     /// That its token belongs to.
@@ -77,19 +80,13 @@ pub struct Member {
 }
 
 impl Conn {
-    pub fn new(
-        id: String,
-        dialect: Dialect,
-        outbox_bytes: usize,
-        socket: TcpStream,
-        flusher: Arc<Flusher>,
-    ) -> Arc<Self> {
+    pub fn new(id: String, dialect: Dialect, outbox_bytes: usize, sink: Sink, address: IpAddr) -> Arc<Self> {
         Arc::new(Self {
             id: id.into(),
             dialect,
             outbox: Outbox::new(outbox_bytes),
-            socket,
-            flusher,
+            sink,
+            address,
             member: Mutex::new(None),
             last_in: AtomicU32::new(clock::ticks()),
             waiting: AtomicU32::new(0),
@@ -145,7 +142,26 @@ impl Conn {
 
     fn hand_over(self: &Arc<Self>, handover: Handover) {
         if handover == Handover::Needed {
-            self.flusher.add(self.clone());
+            match &self.sink {
+                Sink::Socket { flusher, .. } => flusher.add(self.clone()),
+                Sink::Answer(answer) => answer.wake(),
+            }
+        }
+    }
+
+    /// None: of an HTTP answer.
+    pub fn socket(&self) -> Option<&TcpStream> {
+        match &self.sink {
+            Sink::Socket { socket, .. } => Some(socket),
+            Sink::Answer(_) => None,
+        }
+    }
+
+    /// Whether it counts as one of its user's connections, and makes the user online.
+    pub fn counts(&self) -> bool {
+        match &self.sink {
+            Sink::Socket { .. } => true,
+            Sink::Answer(answer) => answer.counts,
         }
     }
 

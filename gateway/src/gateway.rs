@@ -1,6 +1,7 @@
 //! What all of one gateway's connections share, and how a client becomes connected.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +18,7 @@ use crate::{
     addresses::Addresses,
     auth::{Auth, Identity},
     config::{GatewayConfig, LimitSettings},
-    conn::{Conn, flush::Flushers},
+    conn::{Conn, flush::Flushers, sink::Sink},
     crowd::Rules,
     dialect::Dialect,
     hub::Hub,
@@ -25,6 +26,7 @@ use crate::{
     login::Login,
     metrics::Metrics,
     origin::Origins,
+    post::Callers,
     presence::Presence,
     proxies::Proxies,
     rate::Rate,
@@ -41,7 +43,7 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(5);
 mod connect;
 
-pub use connect::Refused;
+pub use connect::{Refused, start};
 
 pub struct Gateway {
     pub node: String,
@@ -70,6 +72,8 @@ pub struct Gateway {
     told: String,
     flushers: Flushers,
     pub metrics: Metrics,
+    /// How often the users of `/command` and `/poll` may come.
+    pub callers: Callers,
     /// Tasks of connections and commands.
     pub tasks: TaskTracker,
     /// No new connections.
@@ -111,6 +115,7 @@ impl Gateway {
             bus: bus.clone(),
             told,
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
+            callers: Callers::new(&limits),
             dev: config.dev,
             node,
             limits,
@@ -133,6 +138,7 @@ impl Gateway {
             self.watching.run(&self.routers),
             self.addresses.run(),
             self.sessions.run(),
+            self.callers.run(),
             self.flushers.run(),
             self.routers.run(&self.tasks),
             reread::run(self.clone()),
@@ -140,11 +146,11 @@ impl Gateway {
     }
 
     /// A new connection, known to the drain from now on. Its guard goes with it.
-    pub fn open(self: &Arc<Self>, dialect: Dialect, socket: TcpStream) -> (Arc<Conn>, OpenGuard) {
+    pub fn open(self: &Arc<Self>, dialect: Dialect, sink: Sink, client: IpAddr) -> (Arc<Conn>, OpenGuard) {
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let outbox = usize::try_from(self.limits.outbox.as_u64()).unwrap_or(usize::MAX);
         let id = format!("{}-{number:x}", self.node);
-        let conn = Conn::new(id, dialect, outbox, socket, self.flushers.assign());
+        let conn = Conn::new(id, dialect, outbox, sink, client);
         self.open.insert(number, conn.clone());
         let guard = OpenGuard {
             gateway: self.clone(),
@@ -153,25 +159,34 @@ impl Gateway {
         (conn, guard)
     }
 
-    pub fn command_rate(&self) -> Rate {
-        if self.limits.rates_lifted {
-            Rate::unlimited()
-        } else {
-            Rate::new(self.limits.commands_per_second, self.limits.commands_burst)
+    /// A WebSocket's sink, with its share of a flusher.
+    pub fn socket(&self, socket: TcpStream) -> Sink {
+        Sink::Socket {
+            socket,
+            flusher: self.flushers.assign(),
         }
+    }
+
+    pub fn command_rate(&self) -> Rate {
+        self.limits.command_rate()
     }
 
     /// The connection's end, whatever came of its beginning.
     pub fn disconnect(&self, conn: &Arc<Conn>, welcomed: bool) {
-        let Some(member) = conn.member() else {
-            return;
-        };
+        if let Some(user) = self.detach(conn, welcomed) {
+            self.presence.touch(&user);
+        }
+    }
+
+    /// The same, but that its user may have gone is yet to be told, of the one returned.
+    pub fn detach(&self, conn: &Arc<Conn>, welcomed: bool) -> Option<Arc<str>> {
+        let member = conn.member()?;
         self.hub.detach_all(conn, &member.user);
         self.watching.leave(conn);
-        self.presence.touch(&member.user);
         if welcomed {
             self.metrics.disconnected(conn.dialect);
         }
+        conn.counts().then_some(member.user)
     }
 
     pub fn set_token(&self, conn: &Arc<Conn>, identity: &Identity) {

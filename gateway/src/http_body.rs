@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use bytesize::ByteSize;
 use herald_proto::ErrorCode;
 use herald_router::{failure::Failure, http};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -46,7 +47,8 @@ impl From<BodyError> for Failure {
 }
 
 /// The whole body, of `most` bytes at most. One that says beforehand that it is larger is not read at all.
-pub async fn read(request: Request<Incoming>, most: usize) -> Result<Bytes, BodyError> {
+pub async fn read(request: Request<Incoming>, most: ByteSize) -> Result<Bytes, BodyError> {
+    let most = usize::try_from(most.as_u64()).unwrap_or(usize::MAX);
     if request.body().size_hint().lower() > most as u64 {
         return Err(BodyError::TooLarge(most));
     }

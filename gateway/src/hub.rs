@@ -27,6 +27,7 @@ pub(crate) mod fanout;
 mod idle;
 mod members;
 pub mod membership;
+mod missed;
 mod newest;
 mod nudge;
 mod patience;

@@ -12,11 +12,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use herald_proto::CloseCode;
 use parking_lot::Mutex;
 
-use crate::{auth::unix_now, clock, conn::Conn, dialect::ws};
+use crate::{auth::unix_now, clock, conn::Conn};
 
 /// Places of the wheel: pings are spread evenly over the interval.
 const SLOTS: usize = 25;
@@ -123,11 +122,10 @@ impl Keeper {
         let behind = usize::try_from(self.timeout.as_nanos().div_ceil(tick.as_nanos().max(1)))
             .unwrap_or(SLOTS)
             .clamp(1, SLOTS - 1);
-        let frame = ws::ping();
         loop {
             every.tick().await;
             self.slots[(at + SLOTS - behind) % SLOTS].lock().end_silent();
-            self.slots[at].lock().ping(&frame);
+            self.slots[at].lock().ping();
             at = (at + 1) % SLOTS;
         }
     }
@@ -151,14 +149,14 @@ impl Keeper {
 }
 
 impl Slot {
-    fn ping(&mut self, frame: &Bytes) {
+    fn ping(&mut self) {
         self.pinged = Some(clock::ticks());
         self.conns.retain(|conn| {
             let Some(conn) = conn.upgrade() else {
                 return false;
             };
             // What does not fit waits behind so much else that it says nothing; the limit of the outbox decides.
-            let _ = conn.push(frame.clone());
+            let _ = conn.push(conn.dialect.ping());
             conn.outbox.is_open()
         });
     }

@@ -22,6 +22,7 @@ pub mod login;
 pub mod metrics;
 pub mod node;
 pub mod origin;
+pub mod post;
 pub mod presence;
 pub mod proxies;
 pub mod rate;

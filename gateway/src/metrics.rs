@@ -150,7 +150,7 @@ impl Metrics {
     /// The recorder must be installed before.
     pub fn new() -> Self {
         let delivery = |to: &'static str| histogram!(DELIVERY_SECONDS, "to" => to);
-        let dialects = [Dialect::Json, Dialect::Proto].map(Dialect::subprotocol);
+        let dialects = Dialect::ALL.map(Dialect::name);
         Self {
             pushed: counter!(PUSHED),
             dropped_slow: counter!(DROPPED, "reason" => "slow_consumer"),

@@ -33,6 +33,10 @@ impl Rate {
         }
     }
 
+    pub fn is_unlimited(&self) -> bool {
+        self.every.is_none()
+    }
+
     /// Err says how long to wait.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let Some(every) = self.every else {

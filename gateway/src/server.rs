@@ -18,7 +18,7 @@ use crate::{
     dialect::Dialect,
     event::ConnectOptions,
     gateway::Gateway,
-    metrics, origin,
+    metrics, origin, post,
     short::{self, Verb},
 };
 
@@ -68,6 +68,9 @@ impl Public {
         }
         match path {
             "/ws" => websocket(gateway, request, client),
+            "/command" => post::command(gateway, request, client).await,
+            "/poll" => post::poll(gateway, request, client).await,
+            "/events" => post::events(gateway, request, client).await,
             _ => http::text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
@@ -113,7 +116,10 @@ fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, client: IpA
     gateway.tasks.spawn(async move {
         match upgrade.await {
             // Of fastwebsockets' own connection only the socket is of use.
-            Ok(socket) => reader::start(&connections, socket.into_inner().into_inner(), opening, slot).await,
+            Ok(socket) => {
+                let socket = socket.into_inner().into_inner();
+                reader::start(&connections, socket, opening, client, slot).await;
+            }
             Err(error) => tracing::debug!(%error, "an upgrade that did not come about"),
         }
     });
@@ -150,7 +156,7 @@ fn too_many(refusal: Refusal) -> Response<Body> {
 /// The dialect, and the subprotocol to echo: the first offered that is known. Where none is asked for, JSON is spoken.
 fn negotiate(request: &Request<Incoming>) -> (Dialect, Option<&'static str>) {
     let known = source::subprotocols(request.headers()).find_map(Dialect::by_subprotocol);
-    (known.unwrap_or(Dialect::Json), known.map(Dialect::subprotocol))
+    (known.unwrap_or(Dialect::Json), known.map(Dialect::name))
 }
 
 fn opening(gateway: &Gateway, request: &Request<Incoming>, dialect: Dialect) -> Opening {

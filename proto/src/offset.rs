@@ -68,27 +68,89 @@ impl FromStr for Offset {
 
     fn from_str(text: &str) -> Result<Self, OffsetError> {
         let (log, sequence) = text.split_once(':').ok_or(OffsetError)?;
-        if sequence.is_empty() || !sequence.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(OffsetError);
-        }
         Ok(Self {
             log: log.parse()?,
-            sequence: sequence.parse().map_err(|_| OffsetError)?,
+            sequence: number(sequence)?,
         })
     }
 }
 
-/// "All that was stored up to here has been given to you": `<epoch>@<shard>:<sequence>`. Opaque to clients, and of
-/// another form than an offset, so that neither passes for the other.
+/// How many messages a cursor names beyond its place: what a node delivers between two looks at the log, within a text
+/// that still fits into a URL.
+pub const BEYOND: usize = 256;
+
+/// "All that was stored up to here has been given to you, and these": `<epoch>@<shard>:<sequence>`, where there are such
+/// ones followed by `+<ahead>,<ahead>…`, each ahead of the one before. Opaque to clients, and of another form than an
+/// offset, so that neither passes for the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     pub log: LogId,
     pub sequence: u64,
+    /// Ascending, all after `sequence`, at most [`BEYOND`].
+    beyond: Vec<u64>,
+}
+
+impl Cursor {
+    pub fn new(log: LogId, sequence: u64) -> Self {
+        Self {
+            log,
+            sequence,
+            beyond: Vec::new(),
+        }
+    }
+
+    /// Whether this message has been given.
+    pub fn covers(&self, sequence: u64) -> bool {
+        sequence <= self.sequence || self.beyond.binary_search(&sequence).is_ok()
+    }
+
+    /// What has been given beyond the place.
+    pub fn beyond(&self) -> &[u64] {
+        &self.beyond
+    }
+
+    /// The newest message that has been given, or may have been.
+    pub fn newest(&self) -> u64 {
+        self.beyond.last().copied().unwrap_or(self.sequence)
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.beyond.len() >= BEYOND
+    }
+
+    /// All up to here has been given.
+    pub fn advance(&mut self, sequence: u64) {
+        if sequence > self.sequence {
+            self.sequence = sequence;
+            self.beyond.retain(|given| *given > sequence);
+        }
+    }
+
+    /// This message has been given too. False where it had been, or where the cursor is full.
+    pub fn give(&mut self, sequence: u64) -> bool {
+        if sequence <= self.sequence || self.is_full() {
+            return false;
+        }
+        match self.beyond.binary_search(&sequence) {
+            Ok(_) => false,
+            Err(at) => {
+                self.beyond.insert(at, sequence);
+                true
+            }
+        }
+    }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.log.as_str().replacen('.', "@", 1), self.sequence)
+        write!(f, "{}:{}", self.log.as_str().replacen('.', "@", 1), self.sequence)?;
+        let mut before = self.sequence;
+        for (at, sequence) in self.beyond.iter().enumerate() {
+            let sign = if at == 0 { '+' } else { ',' };
+            write!(f, "{sign}{}", sequence - before)?;
+            before = *sequence;
+        }
+        Ok(())
     }
 }
 
@@ -99,9 +161,29 @@ impl FromStr for Cursor {
         if text.contains('.') {
             return Err(OffsetError);
         }
-        let Offset { log, sequence } = text.replacen('@', ".", 1).parse()?;
-        Ok(Self { log, sequence })
+        let (place, ahead) = match text.split_once('+') {
+            Some((place, ahead)) => (place, Some(ahead)),
+            None => (text, None),
+        };
+        let Offset { log, sequence } = place.replacen('@', ".", 1).parse()?;
+        let mut cursor = Self::new(log, sequence);
+        for ahead in ahead.into_iter().flat_map(|ahead| ahead.split(',')) {
+            let ahead = number(ahead)?;
+            let sequence = cursor.newest().checked_add(ahead).ok_or(OffsetError)?;
+            if !cursor.give(sequence) {
+                return Err(OffsetError);
+            }
+        }
+        Ok(cursor)
     }
+}
+
+/// Digits only: the standard parser would take a sign.
+fn number(text: &str) -> Result<u64, OffsetError> {
+    if !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(OffsetError);
+    }
+    text.parse().map_err(|_| OffsetError)
 }
 
 #[cfg(test)]
@@ -123,6 +205,34 @@ mod tests {
             assert_eq!(bad.parse::<Cursor>(), Err(OffsetError), "{bad}");
         }
         assert!("5f3a@0:41".parse::<Offset>().is_err());
+    }
+
+    #[test]
+    fn a_cursor_names_what_was_given_beyond_its_place() {
+        let mut cursor: Cursor = "5f3a@0:41+17,2".parse().unwrap();
+        assert_eq!((cursor.sequence, cursor.beyond()), (41, &[58, 60][..]));
+        assert_eq!(cursor.to_string(), "5f3a@0:41+17,2");
+        let covered: Vec<u64> = (40..62).filter(|sequence| cursor.covers(*sequence)).collect();
+        assert_eq!((covered, cursor.newest()), (vec![40, 41, 58, 60], 60));
+        assert!(cursor.give(59) && !cursor.give(59) && !cursor.give(41));
+        cursor.advance(58);
+        assert_eq!(cursor.to_string(), "5f3a@0:58+1,1");
+        cursor.advance(50);
+        assert_eq!(cursor.sequence, 58, "never back");
+        for bad in ["+", "+0", "+1,", "+1,0", "+-1", "++1", "+1+1", "+18446744073709551615"] {
+            assert_eq!(format!("5f3a@0:41{bad}").parse::<Cursor>(), Err(OffsetError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_bounded() {
+        let mut cursor = Cursor::new("a.0".parse().unwrap(), 0);
+        let given = (1..=2 * BEYOND as u64).filter(|n| cursor.give(n * 1_000_000)).count();
+        assert_eq!((given, cursor.is_full()), (BEYOND, true));
+        let text = cursor.to_string();
+        assert!(text.len() < 4096, "{} bytes", text.len());
+        assert_eq!(text.parse(), Ok(cursor));
+        assert_eq!(format!("{text},1").parse::<Cursor>(), Err(OffsetError));
     }
 
     #[test]

@@ -3,14 +3,18 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Notify,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-pub type Body = Full<Bytes>;
+mod body;
+
+pub use body::Body;
 
 /// A request's head must be here within this.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -23,6 +27,21 @@ const BACKLOG: u32 = 4096;
 /// When accepting fails (no file descriptors left), trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Ends a request's connection from outside, as an extension of the request: who writes a long answer is not asked for
+/// more of it while the client does not read, and so could never give up.
+#[derive(Clone, Default)]
+pub struct Cut(Arc<Notify>);
+
+impl Cut {
+    pub fn now(&self) {
+        self.0.notify_one();
+    }
+
+    async fn cut(&self) {
+        self.0.notified().await;
+    }
+}
+
 /// Answers one request that came from a peer address.
 pub trait Handler: Send + Sync + 'static {
     /// Held while a connection speaks HTTP.
@@ -30,6 +49,9 @@ pub trait Handler: Send + Sync + 'static {
 
     /// None: too many connections of this peer; it is dropped without a word.
     fn admit(&self, peer: SocketAddr) -> Option<Self::Admission>;
+
+    /// Sees each connection's socket once, before anything is read from it.
+    fn prepare(&self, _socket: &TcpStream) {}
 
     fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
 }
@@ -63,6 +85,7 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: Can
                     debug!(%peer, "too many HTTP connections");
                     continue;
                 };
+                handler.prepare(&stream);
                 tasks.spawn(connection(stream, peer, handler.clone(), stop.clone(), admission));
             }
             Err(error) => {
@@ -80,8 +103,11 @@ async fn connection<H: Handler>(
     stop: CancellationToken,
     _admission: H::Admission,
 ) {
-    let service = service_fn(move |request| {
+    let cut = Cut::default();
+    let given = cut.clone();
+    let service = service_fn(move |mut request| {
         let handler = handler.clone();
+        request.extensions_mut().insert(given.clone());
         async move { Ok::<_, Infallible>(handler.handle(request, peer).await) }
     });
     let connection = http1::Builder::new()
@@ -95,8 +121,12 @@ async fn connection<H: Handler>(
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection => ended,
+                () = cut.cut() => Ok(()),
+            }
         }
+        () = cut.cut() => Ok(()),
     };
     if let Err(error) = ended {
         debug!(%peer, %error, "an HTTP connection ended");
@@ -112,7 +142,7 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
 }
 
 pub fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(Body::from(body.into()));
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -19,6 +19,15 @@ pub fn find<'a>(headers: &'a HeaderMap, query: &'a [(Cow<'a, str>, Cow<'a, str>)
         .or_else(|| cookie(headers).map(Cow::Borrowed))
 }
 
+/// The same where nothing is upgraded, so that there is no subprotocol.
+pub fn find_without_upgrade<'a>(
+    headers: &'a HeaderMap,
+    query: &'a [(Cow<'a, str>, Cow<'a, str>)],
+) -> Option<Cow<'a, str>> {
+    let token = authorization(headers).or_else(|| parameter(query, "token"));
+    token.or_else(|| cookie(headers)).map(Cow::Borrowed)
+}
+
 /// The clients of article 000 send a whole `Set-Cookie` value behind `Bearer `: words are split on single spaces, and
 /// the second loses a leading `token=` and one trailing `;`.
 pub fn authorization(headers: &HeaderMap) -> Option<&str> {

@@ -7,7 +7,10 @@ use herald_proto::limits;
 use herald_router::config::Faults;
 use serde::Deserialize;
 
-use crate::crowd::{Beyond, Rules};
+use crate::{
+    crowd::{Beyond, Rules},
+    rate::Rate,
+};
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -70,8 +73,11 @@ impl LimitSettings {
         }
     }
 
-    pub(crate) fn http_body_bytes(&self) -> usize {
-        usize::try_from(self.http_body.as_u64()).unwrap_or(usize::MAX)
+    pub(crate) fn command_rate(&self) -> Rate {
+        match self.rates_lifted {
+            true => Rate::unlimited(),
+            false => Rate::new(self.commands_per_second, self.commands_burst),
+        }
     }
 
     pub(super) fn check(&self, faults: &mut Faults) {

@@ -9,7 +9,6 @@ use herald_proto::{
 };
 use herald_router::failure::Failure;
 
-use super::Conn;
 use crate::{
     event::{Answer, Send},
     gateway::Gateway,
@@ -18,14 +17,15 @@ use crate::{
     session::Ordered,
 };
 
-pub(super) struct Job {
-    pub gateway: Arc<Gateway>,
-    pub conn: Arc<Conn>,
-    pub user: String,
+pub(crate) struct Job<'a> {
+    pub gateway: &'a Arc<Gateway>,
+    /// By which, with the serial, a retry is known.
+    pub connection: &'a str,
+    pub user: &'a str,
     pub serial: u64,
 }
 
-impl Job {
+impl Job<'_> {
     pub async fn run(&self, command: Ordered) -> Answer {
         let outcome = match command {
             Ordered::Send { send, broadcast } => self.send(*send, broadcast).await,
@@ -38,15 +38,15 @@ impl Job {
     async fn send(&self, send: Send, broadcast: bool) -> Result<Answer, Failure> {
         metrics::command("send");
         let origin = match &send.key {
-            Some(key) => dedup::Origin::Key { user: &self.user, key },
+            Some(key) => dedup::Origin::Key { user: self.user, key },
             None => dedup::Origin::Command {
-                connection: &self.conn.id,
+                connection: self.connection,
                 serial: self.serial,
             },
         };
         let command = SendCommand {
             sender: Some(Sender {
-                user: Some(self.user.clone()),
+                user: Some(self.user.to_owned()),
                 broadcast,
             }),
             to: Some(send.to.to_proto()),
@@ -85,15 +85,15 @@ impl Job {
 
     fn member_command(&self, group: &str) -> MemberCommand {
         let origin = dedup::Origin::Command {
-            connection: &self.conn.id,
+            connection: self.connection,
             serial: self.serial,
         };
         MemberCommand {
             sender: Some(Sender {
-                user: Some(self.user.clone()),
+                user: Some(self.user.to_owned()),
                 broadcast: false,
             }),
-            user: self.user.clone(),
+            user: self.user.to_owned(),
             group: group.to_owned(),
             dedup: dedup::id(origin, &Target::group(group)),
             node: self.gateway.node.clone(),
@@ -103,7 +103,7 @@ impl Job {
     /// What the router has answered holds on this node before the client hears of it.
     async fn follow(&self, group: &str, sequence: u64, joined: bool) -> Result<(), Failure> {
         let change = Change {
-            user: self.user.as_str().into(),
+            user: self.user.into(),
             group: group.into(),
             sequence,
             joined,

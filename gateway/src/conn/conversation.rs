@@ -10,7 +10,7 @@ use super::{
     Conn,
     command::Job,
     lanes::Lanes,
-    query::Query,
+    query::{Asking, Query},
     receive::{self, Received},
 };
 use crate::{
@@ -141,17 +141,18 @@ impl Conversation {
             return; // the session orders nothing before it knows the user
         };
         let lanes = lanes(&mut self.lanes, &self.gateway);
-        let job = Job {
-            gateway: self.gateway.clone(),
-            conn: self.conn.clone(),
-            user,
-            serial,
-        };
+        let (gateway, conn) = (self.gateway.clone(), self.conn.clone());
         let waits = self.conn.reader_waits();
         lanes
             .in_order(async move {
+                let job = Job {
+                    gateway: &gateway,
+                    connection: &conn.id,
+                    user: &user,
+                    serial,
+                };
                 let answer = job.run(command).await;
-                answer_on(&job.conn, id, &answer);
+                answer_on(&conn, id, &answer);
             })
             .await;
         drop(waits);
@@ -163,9 +164,11 @@ impl Conversation {
         };
         let lanes = lanes(&mut self.lanes, &self.gateway);
         let query = Query {
-            gateway: self.gateway.clone(),
+            asking: Asking {
+                gateway: self.gateway.clone(),
+                user,
+            },
             conn: self.conn.clone(),
-            user,
             large: lanes.large(),
             end: lanes.end(),
         };
@@ -173,7 +176,7 @@ impl Conversation {
         // Calls may take minutes, and what waits for their end reads nothing: a client that hangs up must be noticed.
         tokio::select! {
             () = lanes.beside(query.run(id, command)) => Ok(()),
-            () = receive::hung_up(&self.conn.socket) => Err(Ending::Peer(None)),
+            () = hung_up(&self.conn) => Err(Ending::Peer(None)),
         }
     }
 }
@@ -185,5 +188,12 @@ fn lanes<'a>(made: &'a mut Option<Box<Lanes>>, gateway: &Gateway) -> &'a Lanes {
 pub(super) fn answer_on(conn: &Arc<Conn>, id: Option<u32>, answer: &Answer) {
     if id.is_some() || matches!(answer, Answer::Error(_)) {
         conn.answer(id, answer);
+    }
+}
+
+async fn hung_up(conn: &Conn) {
+    match conn.socket() {
+        Some(socket) => receive::hung_up(socket).await,
+        None => std::future::pending().await,
     }
 }

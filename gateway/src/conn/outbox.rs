@@ -12,7 +12,7 @@ use bytes::Bytes;
 use herald_proto::CloseCode;
 use parking_lot::Mutex;
 
-use crate::{dialect::ws, event::Ending};
+use crate::event::Ending;
 
 mod frames;
 
@@ -76,8 +76,8 @@ pub enum Pushed {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Work {
     Write(Frames),
-    /// This close frame, and nothing after it.
-    Close(Bytes),
+    /// A word that it ends so, and nothing after it.
+    Close(Ending),
 }
 
 impl Outbox {
@@ -197,10 +197,7 @@ impl Outbox {
             return Some(Work::Write(std::mem::take(&mut state.queue)));
         }
         if let Phase::Closing(ending) = state.phase {
-            return Some(Work::Close(match ending {
-                Ending::Code(code) => ws::close(Some(code.code()), code.reason()),
-                Ending::Peer(code) => ws::close(code, ""),
-            }));
+            return Some(Work::Close(ending));
         }
         state.taken = false;
         None

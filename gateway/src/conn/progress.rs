@@ -54,6 +54,11 @@ impl Progress {
         self.from.store(cursor, Ordering::Release);
     }
 
+    /// All up to here it had, or needs not.
+    pub fn from(&self) -> u64 {
+        self.from.load(Ordering::Acquire)
+    }
+
     pub fn connected(&self, newest: u64) {
         self.connected.store(newest, Ordering::Release);
     }

@@ -24,10 +24,15 @@ use crate::{
 /// Waiting for one's turn and asking the routers together: no answer takes longer than 10 s.
 const DEADLINE: Duration = Duration::from_secs(9);
 
-pub(super) struct Query {
+/// On whose behalf the routers are asked.
+pub(crate) struct Asking {
     pub gateway: Arc<Gateway>,
-    pub conn: Arc<Conn>,
     pub user: String,
+}
+
+pub(super) struct Query {
+    pub asking: Asking,
+    pub conn: Arc<Conn>,
     /// The connection's turns for large answers.
     pub large: Arc<Semaphore>,
     /// The connection's.
@@ -49,7 +54,7 @@ impl Query {
     async fn history(&self, id: Option<u32>, query: HistoryQuery) {
         let asked = timeout(DEADLINE, async {
             let turn = self.large.acquire().await;
-            (turn, self.ask_history(query).await)
+            (turn, self.asking.history(query).await)
         });
         // The turn lasts until the answer is in the outbox.
         let (_turn, outcome) = match asked.await {
@@ -65,8 +70,10 @@ impl Query {
             Err(failure) => answer_on(&self.conn, id, &failure.into()),
         }
     }
+}
 
-    async fn ask_history(&self, query: HistoryQuery) -> Result<History, Failure> {
+impl Asking {
+    pub async fn history(&self, query: HistoryQuery) -> Result<History, Failure> {
         let of = query.of.target(&self.user);
         let command = HistoryCommand {
             sender: Some(Sender {

@@ -1,6 +1,7 @@
 //! The reading half of a connection: from the upgrade to the end.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, atomic::AtomicU64},
     task::{Context, Waker},
     time::Duration,
@@ -12,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{
+    Conn,
     conversation::Conversation,
     receive::{self, Broken, Receiver},
 };
@@ -47,6 +49,7 @@ pub async fn start(
     gateway: &Arc<Gateway>,
     upgraded: hyper::upgrade::Upgraded,
     opening: Opening,
+    client: IpAddr,
     address: Option<Slot>,
 ) {
     let Some((socket, ahead)) = bare_socket(upgraded) else {
@@ -56,7 +59,7 @@ pub async fn start(
     let limit = usize::try_from(gateway.limits.frame.as_u64()).unwrap_or(usize::MAX);
     let receiver = Receiver::new(&ahead, limit);
     drop(ahead);
-    let (conn, open) = gateway.open(opening.dialect, socket);
+    let (conn, open) = gateway.open(opening.dialect, gateway.socket(socket), client);
     let mut reader = Box::new(Reader {
         receiver,
         conversation: Conversation::new(gateway.clone(), conn.clone()),
@@ -82,6 +85,12 @@ fn bare_socket(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)>
         socket.poll_write_ready(&mut nobody),
     );
     Some((socket, parts.read_buf))
+}
+
+async fn discard(conn: &Conn) {
+    if let Some(socket) = conn.socket() {
+        receive::discard(socket).await;
+    }
 }
 
 /// Boxed, for what an async function takes by value has its place in the task twice.
@@ -118,7 +127,7 @@ impl Reader {
         };
         tokio::select! {
             () = said => {}
-            () = receive::discard(&conn.socket) => outbox.ended().await,
+            () = discard(conn) => outbox.ended().await,
         }
     }
 
@@ -132,7 +141,10 @@ impl Reader {
             }
         }
         loop {
-            if self.receiver.readable(&self.conversation.conn.socket).await.is_err() {
+            let Some(socket) = self.conversation.conn.socket() else {
+                return Ending::Peer(None); // a reader is made for none but those that have one
+            };
+            if self.receiver.readable(socket).await.is_err() {
                 return Ending::Peer(None);
             }
             // Only waiting has its place in the task; what is done with a frame is boxed.
@@ -145,10 +157,8 @@ impl Reader {
     /// Until the client is known.
     async fn first_frame(&mut self) -> Result<(), Ending> {
         while !self.conversation.is_welcomed() {
-            self.receiver
-                .readable(&self.conversation.conn.socket)
-                .await
-                .map_err(|_| Ending::Peer(None))?;
+            let socket = self.conversation.conn.socket().ok_or(Ending::Peer(None))?;
+            self.receiver.readable(socket).await.map_err(|_| Ending::Peer(None))?;
             self.burst().await?;
         }
         Ok(())
@@ -161,7 +171,8 @@ impl Reader {
             receiver, conversation, ..
         } = self;
         let conn = conversation.conn.clone();
-        let mut burst = receiver.burst(&conn.socket, &read);
+        let socket = conn.socket().ok_or(Ending::Peer(None))?;
+        let mut burst = receiver.burst(socket, &read);
         loop {
             match burst.next().await {
                 Ok(Some(received)) => conversation.received(received).await?,

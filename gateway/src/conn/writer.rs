@@ -16,22 +16,25 @@ use super::{
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
 pub async fn run(conn: Arc<Conn>, work: Work, bytes_out: Counter) {
+    let Some(socket) = conn.socket() else {
+        return conn.outbox.end(); // flushers have none but those that have one
+    };
     let mut next = Some(work);
     while let Some(work) = next {
         match work {
             Work::Write(frames) => {
                 let bytes = frames.bytes();
-                if !write(&conn, frames).await {
+                if !write(&conn, socket, frames).await {
                     return conn.outbox.end();
                 }
                 bytes_out.increment(bytes as u64);
                 next = conn.outbox.next(bytes);
             }
-            Work::Close(frame) => {
-                let mut frame = Frames::from(frame);
+            Work::Close(ending) => {
+                let mut frame = Frames::from(conn.dialect.close(ending));
                 // The client may be gone already; there is nothing more to tell it.
-                let _gone = tokio::time::timeout(LAST_WRITES, write_all(&conn.socket, &mut frame)).await;
-                let _gone = SockRef::from(&conn.socket).shutdown(Shutdown::Write);
+                let _gone = tokio::time::timeout(LAST_WRITES, write_all(socket, &mut frame)).await;
+                let _gone = SockRef::from(socket).shutdown(Shutdown::Write);
                 return conn.outbox.end();
             }
         }
@@ -39,8 +42,8 @@ pub async fn run(conn: Arc<Conn>, work: Work, bytes_out: Counter) {
 }
 
 /// False where the connection is no longer of use.
-async fn write(conn: &Conn, mut frames: Frames) -> bool {
-    let writing = write_all(&conn.socket, &mut frames);
+async fn write(conn: &Conn, socket: &TcpStream, mut frames: Frames) -> bool {
+    let writing = write_all(socket, &mut frames);
     tokio::pin!(writing);
     tokio::select! {
         biased;

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::event::Ending;
+
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
@@ -70,7 +72,14 @@ pub fn pong(payload: &[u8]) -> Bytes {
     builder.finish(PONG)
 }
 
-pub fn close(code: Option<u16>, reason: &str) -> Bytes {
+pub fn ending(ending: Ending) -> Bytes {
+    match ending {
+        Ending::Code(code) => close(Some(code.code()), code.reason()),
+        Ending::Peer(code) => close(code, ""),
+    }
+}
+
+fn close(code: Option<u16>, reason: &str) -> Bytes {
     let mut builder = Builder::new(2 + reason.len());
     if let Some(code) = code {
         builder.payload().extend_from_slice(&code.to_be_bytes());

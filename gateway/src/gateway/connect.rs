@@ -63,27 +63,7 @@ impl Gateway {
         options: &ConnectOptions,
     ) -> Result<(), Refused> {
         let start = start(options)?;
-        let user: Arc<str> = identity.user.as_str().into();
-        let since = id::now_ms();
-        conn.set_member(Member {
-            user: user.clone(),
-            device: options.device.as_deref().map(Into::into),
-            session: identity.session.as_deref().map(Into::into),
-            since,
-            session: None,
-        });
-        self.set_token(conn, identity);
-        conn.outbox.hold();
-        conn.progress.fell_behind();
-        let entered = self.enter_patiently(conn, &user, identity, &start).await;
-        conn.progress.caught_up();
-        let mut entered = match entered {
-            Ok(entered) => entered,
-            Err(refused) => {
-                conn.release(None);
-                return Err(refused);
-            }
-        };
+        let mut entered = self.begin(conn, identity, &start, options.device.as_deref()).await?;
         let connected = Connected {
             user: identity.user.clone(),
             connection: conn.id.to_string(),
@@ -96,14 +76,41 @@ impl Gateway {
                 .unwrap_or(u32::MAX)
                 .max(1),
             expires: identity.expires,
-            time: since,
+            time: id::now_ms(),
         };
         let welcome = conn.dialect.answer(id, &Answer::Connected(Box::new(connected)));
         conn.release(Some(welcome));
         self.hub.follow(conn, entered);
-        self.metrics.connected(conn.dialect);
         self.keeper.watch(conn);
         Ok(())
+    }
+
+    /// The same without a welcome: what comes from now on waits until the outbox is released, and what was missed until
+    /// the hub is told to follow.
+    pub async fn begin(
+        &self,
+        conn: &Arc<Conn>,
+        identity: &Identity,
+        start: &Start,
+        device: Option<&str>,
+    ) -> Result<Entered, Refused> {
+        let user: Arc<str> = identity.user.as_str().into();
+        conn.set_member(Member {
+            user: user.clone(),
+            device: device.map(Into::into),
+            since: id::now_ms(),
+            session: None,
+        });
+        self.set_token(conn, identity);
+        conn.outbox.hold();
+        conn.progress.fell_behind();
+        let entered = self.enter_patiently(conn, &user, identity, start).await;
+        conn.progress.caught_up();
+        match &entered {
+            Ok(_) => self.metrics.connected(conn.dialect),
+            Err(_) => conn.release(None),
+        }
+        entered
     }
 
     /// A cluster that fails over just now is waited for: refusing would only bring the client back at once.
@@ -175,7 +182,12 @@ impl Gateway {
             dedup: format!("c.{}.0", escape(&conn.id)),
             node: self.node.clone(),
         };
-        let (told, ()) = tokio::join!(self.routers.connect(command), self.announced(user));
+        let announced = async {
+            if conn.counts() {
+                self.announced(user).await;
+            }
+        };
+        let (told, ()) = tokio::join!(self.routers.connect(command), announced);
         let told = told?;
         let replaced = self.admit(conn, user, &told.connections)?;
         let entered = self.hub.enter(conn, user, start, &told.groups).await?;
@@ -260,7 +272,7 @@ fn serial(id: &str) -> u64 {
 }
 
 /// From where on the client wants messages; fails for options that cannot be.
-fn start(options: &ConnectOptions) -> Result<Start, Failure> {
+pub fn start(options: &ConnectOptions) -> Result<Start, Failure> {
     if let Some(device) = &options.device {
         id::check("device", device)?;
     }

@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 
 use super::{
     Hub,
+    newest::Newest,
     patience::{PAUSE, Patience},
     topic::{Joining, Topic},
 };
@@ -21,6 +22,10 @@ pub(super) struct Behind {
     pub at: u64,
     /// The first page, if it has been read already.
     pub page: Option<Arc<Page>>,
+    /// The newest message of the target that the log told of; 0: of none.
+    pub newest: u64,
+    /// What the client has, where that is more than all up to one place.
+    pub given: Option<Arc<Cursor>>,
     /// The client knows that messages may be gone for good.
     pub told_of_gap: bool,
 }
@@ -31,8 +36,14 @@ impl Behind {
             topic: topic.clone(),
             at,
             page: None,
+            newest: 0,
+            given: None,
             told_of_gap: false,
         }
+    }
+
+    pub fn told(&mut self, newest: &Newest) {
+        self.newest = newest.sequences.get(&self.topic.target).copied().unwrap_or(0);
     }
 }
 
@@ -47,6 +58,7 @@ struct Way<'a> {
     at: u64,
     /// A page from a replica that lags holds too few: what counts is all that was read.
     count: u64,
+    given: Option<Arc<Cursor>>,
     told_of_gap: bool,
     patience: Patience,
 }
@@ -104,6 +116,7 @@ impl Hub {
             from: behind.at,
             at: behind.at,
             count: 0,
+            given: behind.given,
             told_of_gap: behind.told_of_gap,
             patience: Patience::new(),
         };
@@ -112,7 +125,7 @@ impl Hub {
             if !conn.outbox.is_open() {
                 return false;
             }
-            match self.try_go_live(conn, &way.topic, way.at) {
+            match self.try_go_live(&way) {
                 Joining::Live(rest) => {
                     way.close_if_lacking(&Page { entries: rest, left: 0 }, way.from).await;
                     return true;
@@ -133,22 +146,26 @@ impl Hub {
     }
 
     /// False where there was nothing new in it.
-    async fn give_page(&self, conn: &Arc<Conn>, topic: &Topic, page: &Page, at: &mut u64) -> bool {
-        let begun = *at;
+    async fn give_page(&self, way: &mut Way<'_>, page: &Page) -> bool {
+        let begun = way.at;
         for entry in &page.entries {
-            if entry.sequence > *at {
-                conn.outbox.room().await;
-                self.give_one(conn, &topic.target, entry);
-                *at = entry.sequence;
+            if entry.sequence > way.at {
+                way.conn.outbox.room().await;
+                self.give_one(way, entry);
+                way.at = entry.sequence;
             }
         }
-        if *at > begun {
-            topic.state.lock().sequencer.heard_of(*at);
+        if way.at > begun {
+            way.topic.state.lock().sequencer.heard_of(way.at);
         }
-        *at > begun
+        way.at > begun
     }
 
-    fn give_one(&self, conn: &Arc<Conn>, target: &Target, entry: &LogEntry) {
+    fn give_one(&self, way: &Way<'_>, entry: &LogEntry) {
+        if way.given.as_ref().is_some_and(|given| given.covers(entry.sequence)) {
+            return;
+        }
+        let target = &way.topic.target;
         let Some(stored) = Self::decoded(entry) else {
             return;
         };
@@ -159,15 +176,16 @@ impl Hub {
         ) {
             self.order(user, change, entry.sequence);
         }
-        self.give(target, std::slice::from_ref(conn), entry, stored);
+        self.give(target, std::slice::from_ref(way.conn), entry, stored);
     }
 
-    fn try_go_live(&self, conn: &Arc<Conn>, topic: &Topic, at: u64) -> Joining {
+    fn try_go_live(&self, way: &Way<'_>) -> Joining {
+        let topic = &way.topic;
         let mut state = topic.state.lock();
-        let joining = state.try_go_live(conn, at);
+        let joining = state.try_go_live(way.conn, way.at);
         match &joining {
             // Under the lock, so that nothing newer comes before these.
-            Joining::Live(rest) => rest.iter().for_each(|entry| self.give_one(conn, &topic.target, entry)),
+            Joining::Live(rest) => rest.iter().for_each(|entry| self.give_one(way, entry)),
             Joining::Early => {
                 let newest = state.sequencer.newest();
                 drop(state);
@@ -178,11 +196,11 @@ impl Hub {
         joining
     }
 
-    /// Reads the first page for one who is behind, to learn whether something is missing for good. The log is known to
-    /// have all up to `newest`.
-    pub(super) async fn first_page(&self, behind: &mut Behind, newest: u64) -> Result<(), BusError> {
+    /// Reads the first page for one who is behind, to learn whether something is missing for good.
+    pub(super) async fn first_page(&self, behind: &mut Behind, newest: &Newest) -> Result<(), BusError> {
+        behind.told(newest);
         let (log, target) = (self.bus.log.as_ref(), &behind.topic.target);
-        let page = self.reads.read_until(log, target, behind.at, newest);
+        let page = self.reads.read_until(log, target, behind.at, behind.newest);
         behind.page = Some(page.await?);
         Ok(())
     }
@@ -209,7 +227,8 @@ impl Way<'_> {
         };
         self.close_if_lacking(&page, self.at).await;
         self.count += page.entries.len() as u64;
-        match self.hub.give_page(self.conn, &self.topic, &page, &mut self.at).await {
+        let hub = self.hub;
+        match hub.give_page(self, &page).await {
             true => Went::On,
             false => Went::Nowhere,
         }

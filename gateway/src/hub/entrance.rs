@@ -40,8 +40,8 @@ pub struct Entered {
     pub resumed: bool,
     pub gap: bool,
     /// All up to here will have been given when what was missed has been.
-    complete: Cursor,
-    behind: Vec<Behind>,
+    pub(super) complete: Cursor,
+    pub(super) behind: Vec<Behind>,
 }
 
 /// A target with the place from which on the connection wants it.
@@ -98,9 +98,16 @@ impl Hub {
             }),
             (Start::Now | Start::Beginning, None) => false,
         };
+        let given = match start {
+            Start::Cursor(cursor) if resuming.is_some() && !cursor.beyond().is_empty() => {
+                Some(Arc::new(cursor.clone()))
+            }
+            _ => None,
+        };
         for one in &mut behind {
             // Who asks for all that is kept asks for no more.
             one.told_of_gap = lost || *start == Start::Beginning;
+            one.given.clone_from(&given);
         }
         let sequence = match resuming {
             // Not given yet: should the connection end before it is, the client still needs it. But what is gone for
@@ -117,16 +124,10 @@ impl Hub {
         conn.progress.entered(self.round());
         Ok(Entered {
             groups: groups.into_iter().map(|(name, _)| name).collect(),
-            cursor: Cursor {
-                log: newest.log.clone(),
-                sequence,
-            },
+            cursor: Cursor::new(newest.log.clone(), sequence),
             resumed: resuming.is_some(),
             gap: lost,
-            complete: Cursor {
-                log: newest.log.clone(),
-                sequence: sequence.max(newest.upto),
-            },
+            complete: Cursor::new(newest.log.clone(), sequence.max(newest.upto)),
             behind,
         })
     }
@@ -186,13 +187,16 @@ impl Hub {
             }
         }
         for one in &mut behind {
-            let told = newest.sequences.get(&one.topic.target).copied();
-            self.first_page(one, told.unwrap_or(0)).await?;
+            self.first_page(one, newest).await?;
         }
         for Entry { topic, from, .. } in current {
             let mut state = topic.state.lock();
             match from {
-                Some(at) if !state.is_ready(at) => behind.push(Behind::new(&topic, at)),
+                Some(at) if !state.is_ready(at) => {
+                    let mut one = Behind::new(&topic, at);
+                    one.told(newest);
+                    behind.push(one);
+                }
                 _ => state.go_live(conn),
             }
         }

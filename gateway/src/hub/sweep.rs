@@ -230,13 +230,7 @@ impl Hub {
         self.rounds.advance(newer.upto);
         let watermark = self.watermark();
         self.metrics.swept(begun.elapsed(), targets.len(), watermark);
-        self.tell_cursors(
-            round,
-            &Cursor {
-                log,
-                sequence: watermark,
-            },
-        );
+        self.tell_cursors(round, &Cursor::new(log, watermark));
         Ok(targets.len())
     }
 

@@ -8,6 +8,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use self::world::{Guest, World};
 use herald_router::bus::fault::Rates;
 
+mod poller;
 mod world;
 
 /// Faults of all kinds, or of few, or none: what only shows in a nearly healthy cluster must show too.
@@ -118,12 +119,25 @@ fn in_virtual_time(schedule: impl Future<Output = ()>) {
 fn run(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         in_virtual_time(schedule(seed));
+        in_virtual_time(polls(seed));
     }
+}
+
+/// The same world for one who has nothing but its cursor.
+async fn polls(seed: u64) {
+    let mut dice = StdRng::seed_from_u64(seed);
+    let keeps = if dice.random_ratio(1, 8) {
+        dice.random_range(3..20)
+    } else {
+        1_000
+    };
+    let world = World::new(seed, rates(&mut dice), keeps);
+    poller::schedule(&world, &mut dice, seed).await;
 }
 
 /// 10,000 in all, shared among threads; or those of HERALD_SEEDS, "17" or "0..100000".
 #[test]
-fn nothing_is_lost_or_out_of_order_whatever_the_log_does() {
+fn nothing_is_lost_or_out_of_order_or_given_to_a_poll_twice_whatever_the_log_does() {
     let seeds = std::env::var("HERALD_SEEDS").unwrap_or_else(|_| "0..10000".to_owned());
     let (first, end): (u64, u64) = match seeds.split_once("..") {
         Some((first, end)) => (first.parse().unwrap(), end.parse().unwrap()),

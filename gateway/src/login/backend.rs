@@ -9,8 +9,9 @@ use super::{
     answer::{Completed, Verdict, Welcome},
 };
 use crate::{
+    event::OCTETS,
     gateway::Gateway,
-    services::{Call, CallError, Caller, OCTETS, Reply},
+    services::{Call, CallError, Caller, Reply},
 };
 
 /// The login's bytes go to the service untouched.

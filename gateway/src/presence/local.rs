@@ -16,31 +16,28 @@ const TOLD: usize = 64;
 impl Source for Hub {
     fn on_node(&self, user: &str) -> UserOnNode {
         let conns = self.local_connections(user);
+        let counted = conns.iter().filter(|conn| conn.counts()).count();
         let mut infos: Vec<ConnectionInfo> = conns.iter().filter_map(info).collect();
         let since = infos.iter().map(|info| info.since).min();
         // The same order each time, so that what has not changed is not written again.
         infos.sort_unstable_by(|a, b| (b.since, &b.id).cmp(&(a.since, &a.id)));
         infos.truncate(TOLD);
         UserOnNode {
-            connections: u32::try_from(conns.len()).unwrap_or(u32::MAX),
+            connections: u32::try_from(counted).unwrap_or(u32::MAX),
             since: since.unwrap_or_else(id::now_ms),
             infos,
         }
     }
 }
 
-/// None of one whose client is not known yet.
+/// None of one whose client is not known yet, or that does not count.
 pub(crate) fn info(conn: &Arc<Conn>) -> Option<ConnectionInfo> {
-    let member = conn.member()?;
+    let member = conn.member().filter(|_| conn.counts())?;
     Some(ConnectionInfo {
         id: conn.id.to_string(),
         device: member.device.map(String::from).unwrap_or_default(),
-        dialect: conn.dialect.subprotocol().to_owned(),
-        address: conn
-            .socket
-            .peer_addr()
-            .map(|peer| peer.ip().to_string())
-            .unwrap_or_default(),
+        dialect: conn.dialect.name().to_owned(),
+        address: conn.address.to_string(),
         since: member.since,
     })
 }

@@ -10,7 +10,6 @@ fn session(connected: bool) -> Session {
             user: "alice".to_owned(),
             groups: vec![],
             broadcast: true,
-            session: None,
             issued: None,
             expires: 0,
             session: None,

@@ -35,6 +35,11 @@ impl Frames {
         }
     }
 
+    pub fn pop_front(&mut self) -> Option<Bytes> {
+        let rest = self.rest.pop_front();
+        std::mem::replace(&mut self.first, rest)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
     }

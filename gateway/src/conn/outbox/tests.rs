@@ -75,8 +75,8 @@ fn the_first_end_wins_and_comes_after_what_waits() {
     assert_eq!(outbox.close(Ending::Code(CloseCode::ShuttingDown)), Handover::No);
     assert_eq!(outbox.push(frame(10)), Pushed::Closed);
     assert!(matches!(outbox.next(0), Some(Work::Write(frames)) if frames.len() == 1));
-    let close = ws::close(Some(4102), "kicked");
-    assert_eq!(outbox.next(10), Some(Work::Close(close)));
+    let kicked = Ending::Code(CloseCode::Kicked);
+    assert_eq!(outbox.next(10), Some(Work::Close(kicked)));
     outbox.end();
     assert_eq!(outbox.next(0), None);
 }

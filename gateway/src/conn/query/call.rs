@@ -1,7 +1,5 @@
 //! `call`: asks a backend of the application.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use herald_router::failure::Failure;
 
 use super::Query;
@@ -22,7 +20,7 @@ impl Query {
     }
 
     async fn call_out(&self, id: Option<u32>, call: Call) {
-        let called = services::call_by_client(&self.gateway.services, call, self.caller()).await;
+        let called = services::call_by_client(&self.asking.gateway.services, call, self.caller()).await;
         let answer = match called {
             Ok(_) if id.is_none() => return,
             Ok(body) if body.bytes.len() <= SMALL => Answer::Result(body),
@@ -39,15 +37,10 @@ impl Query {
     fn caller(&self) -> Caller {
         let session = self.conn.member().and_then(|member| member.session);
         Caller {
-            user: Some(self.user.clone()),
+            user: Some(self.asking.user.clone()),
             session: session.map(String::from),
             connection: Some(self.conn.id.to_string()),
-            // A socket whose peer is not known any more has lost it just now.
-            address: self
-                .conn
-                .socket
-                .peer_addr()
-                .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()),
+            address: self.conn.address,
         }
     }
 }

@@ -3,7 +3,7 @@
 use herald_proto::cluster::{self, PresenceCommand, Sender};
 use herald_router::failure::Failure;
 
-use super::Query;
+use super::{Asking, Query};
 use crate::{
     conn::conversation::answer_on,
     event::{Answer, Presence, PresenceQuery, UserPresence},
@@ -12,17 +12,8 @@ use crate::{
 
 impl Query {
     pub(super) async fn presence(&self, id: Option<u32>, query: PresenceQuery) {
-        let (users, group) = match query {
-            PresenceQuery::Users(users) => (users, None),
-            PresenceQuery::Group(group) => (Vec::new(), Some(group)),
-        };
-        match self.ask_presence(users, group).await {
+        match self.asking.presence(query).await {
             Ok(presence) => {
-                let presence = Presence {
-                    users: presence.users.into_iter().map(named).collect(),
-                    online: presence.online,
-                    members: presence.members,
-                };
                 if id.is_some() {
                     let frame = self.conn.dialect.answer(id, &Answer::Presence(presence));
                     self.conn.answer_in_time(frame).await;
@@ -40,10 +31,10 @@ impl Query {
     }
 
     async fn try_watch(&self, id: Option<u32>, users: Vec<String>) -> Result<(), Failure> {
-        let presence = self.ask_presence(users, None).await?;
+        let presence = self.asking.ask_presence(users, None).await?;
         let viewer = self.viewer(presence.restricted);
         let visible: Vec<String> = presence.users.iter().map(|user| user.user.clone()).collect();
-        let watching = &self.gateway.watching;
+        let watching = &self.asking.gateway.watching;
         let answer = |states: Vec<State>| {
             let users = states.into_iter().zip(presence.users).map(|(state, told)| {
                 let state_of = UserPresence {
@@ -60,16 +51,31 @@ impl Query {
     }
 
     pub(super) fn unwatch(&self, id: Option<u32>, users: &[String]) {
-        self.gateway.watching.unwatch(&self.viewer(false), users);
+        self.asking.gateway.watching.unwatch(&self.viewer(false), users);
         answer_on(&self.conn, id, &Answer::Watching(Vec::new()));
     }
 
     fn viewer(&self, restricted: bool) -> Viewer {
         Viewer {
             conn: self.conn.clone(),
-            user: self.user.as_str().into(),
+            user: self.asking.user.as_str().into(),
             restricted,
         }
+    }
+}
+
+impl Asking {
+    pub async fn presence(&self, query: PresenceQuery) -> Result<Presence, Failure> {
+        let (users, group) = match query {
+            PresenceQuery::Users(users) => (users, None),
+            PresenceQuery::Group(group) => (Vec::new(), Some(group)),
+        };
+        let presence = self.ask_presence(users, group).await?;
+        Ok(Presence {
+            users: presence.users.into_iter().map(named).collect(),
+            online: presence.online,
+            members: presence.members,
+        })
     }
 
     async fn ask_presence(&self, users: Vec<String>, group: Option<String>) -> Result<cluster::Presence, Failure> {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::presence;
 use crate::{
-    dialect::{body::InJson, ws::Builder},
+    dialect::{body::InJson, events, ws::Builder},
     event::{Answer, Body, History, Message, Push},
 };
 
@@ -115,8 +115,19 @@ fn to<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> 
     map.end()
 }
 
+/// What an object is wrapped in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape<'a> {
+    /// A WebSocket frame.
+    Frame,
+    /// An event of a stream, with its id if it has one.
+    Event(Option<&'a str>),
+    /// Nothing.
+    Bare,
+}
+
 /// `{"id":…,"<verb>":<value>}`; the id stands first where there is one.
-fn frame(id: Option<u32>, verb: &str, value: &impl Serialize, expected: usize) -> Bytes {
+fn object(shape: Shape<'_>, id: Option<u32>, verb: &str, value: &impl Serialize, expected: usize) -> Bytes {
     struct Out<'a, T> {
         id: Option<u32>,
         verb: &'a str,
@@ -132,13 +143,32 @@ fn frame(id: Option<u32>, verb: &str, value: &impl Serialize, expected: usize) -
             map.end()
         }
     }
-    let mut builder = Builder::new(expected);
-    let written = serde_json::to_writer(builder.payload(), &Out { id, verb, value });
-    debug_assert!(written.is_ok(), "writing to memory, with string keys only, cannot fail");
-    builder.text()
+    let out = Out { id, verb, value };
+    match shape {
+        Shape::Frame => {
+            let mut builder = Builder::new(expected);
+            write(builder.payload(), &out);
+            builder.text()
+        }
+        Shape::Event(event_id) => {
+            let mut event = events::Builder::new(verb, event_id, expected);
+            write(event.data(), &out);
+            event.finish()
+        }
+        Shape::Bare => {
+            let mut text = Vec::with_capacity(expected);
+            write(&mut text, &out);
+            text.into()
+        }
+    }
 }
 
-pub(in crate::dialect) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
+pub(in crate::dialect) fn write(to: &mut Vec<u8>, value: &impl Serialize) {
+    let written = serde_json::to_writer(to, value);
+    debug_assert!(written.is_ok(), "writing to memory, with string keys only, cannot fail");
+}
+
+pub fn answer(shape: Shape<'_>, id: Option<u32>, answer: &Answer) -> Bytes {
     match answer {
         Answer::Connected(c) => {
             let out = ConnectedOut {
@@ -153,7 +183,7 @@ pub(in crate::dialect) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
                 expires: c.expires,
                 time: c.time,
             };
-            frame(id, "connected", &out, 256)
+            object(shape, id, "connected", &out, 256)
         }
         Answer::Sent(s) => {
             let out = SentOut {
@@ -163,19 +193,19 @@ pub(in crate::dialect) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
                 duplicate: s.duplicate,
                 time: s.time,
             };
-            frame(id, "sent", &out, 192)
+            object(shape, id, "sent", &out, 192)
         }
-        Answer::Joined { group } => frame(id, "joined", &GroupOut { group, joined: None }, 64),
-        Answer::Left { group } => frame(id, "left", &GroupOut { group, joined: None }, 64),
-        Answer::Refreshed { expires } => frame(id, "refreshed", &RefreshedOut { expires: *expires }, 64),
-        Answer::History(history) => history_out(id, history),
+        Answer::Joined { group } => object(shape, id, "joined", &GroupOut { group, joined: None }, 64),
+        Answer::Left { group } => object(shape, id, "left", &GroupOut { group, joined: None }, 64),
+        Answer::Refreshed { expires } => object(shape, id, "refreshed", &RefreshedOut { expires: *expires }, 64),
+        Answer::History(history) => history_out(shape, id, history),
         Answer::Presence(presence) => {
             let out = presence::presence(presence);
-            frame(id, "presence", &out, out.expected())
+            object(shape, id, "presence", &out, out.expected())
         }
         Answer::Watching(users) => {
             let out = presence::watching(users);
-            frame(id, "watching", &out, out.expected())
+            object(shape, id, "watching", &out, out.expected())
         }
         Answer::Result(result) => {
             let (body, body_base64, content_type) = body_out(result);
@@ -184,9 +214,9 @@ pub(in crate::dialect) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
                 body_base64,
                 content_type,
             };
-            frame(id, "result", &out, expected(result))
+            object(shape, id, "result", &out, expected(result))
         }
-        Answer::Pong => frame(id, "pong", &serde_json::Map::new(), 32),
+        Answer::Pong => object(shape, id, "pong", &serde_json::Map::new(), 32),
         Answer::Error(e) => {
             let out = ErrorOut {
                 code: e.code.as_str(),
@@ -194,24 +224,30 @@ pub(in crate::dialect) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
                 retry: e.code.retry(),
                 after_ms: e.after_ms,
             };
-            frame(id, "error", &out, 128)
+            object(shape, id, "error", &out, 128)
         }
     }
 }
 
-pub(in crate::dialect) fn push(push: &Push) -> Bytes {
+pub(in crate::dialect) fn push(shape: Shape<'_>, push: &Push) -> Bytes {
     match push {
-        Push::Message(message) => self::message(message),
+        Push::Message(message) => object(shape, None, "message", &message_out(message), expected(&message.body)),
         Push::Group { group, joined } => {
             let joined = Some(*joined);
-            frame(None, "group", &GroupOut { group, joined }, 64)
+            object(shape, None, "group", &GroupOut { group, joined }, 64)
         }
         Push::Presence { user, online, since } => {
             let (online, since) = (*online, *since);
-            frame(None, "presence", &presence::ChangeOut { user, online, since }, 224)
+            object(
+                shape,
+                None,
+                "presence",
+                &presence::ChangeOut { user, online, since },
+                224,
+            )
         }
-        Push::Cursor(cursor) => frame(None, "cursor", cursor, 64),
-        Push::Notice { code, message } => frame(None, "notice", &NoticeOut { code, message }, 128),
+        Push::Cursor(cursor) => object(shape, None, "cursor", cursor, 64),
+        Push::Notice { code, message } => object(shape, None, "notice", &NoticeOut { code, message }, 128),
     }
 }
 
@@ -220,18 +256,20 @@ fn expected(body: &Body) -> usize {
     body.bytes.len() * 4 / 3 + 384
 }
 
-fn message(message: &Message) -> Bytes {
-    frame(None, "message", &message_out(message), expected(&message.body))
+/// A message's object alone, as it stands in `history`; appended to `to`.
+pub fn message(to: &mut Vec<u8>, message: &Message) {
+    to.reserve(expected(&message.body));
+    write(to, &message_out(message));
 }
 
-fn history_out(id: Option<u32>, history: &History) -> Bytes {
+fn history_out(shape: Shape<'_>, id: Option<u32>, history: &History) -> Bytes {
     let out = HistoryOut {
         messages: history.messages.iter().map(message_out).collect(),
         more: history.more,
         gap: history.gap,
     };
     let expected: usize = history.messages.iter().map(|message| expected(&message.body)).sum();
-    frame(id, "history", &out, expected + 64)
+    object(shape, id, "history", &out, expected + 64)
 }
 
 /// `body`, or else `body_base64` and `content_type`.

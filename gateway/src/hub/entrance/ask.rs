@@ -52,7 +52,7 @@ impl Hub {
     /// Whether the log ends before a cursor that it has given: it has lost its end since. Replicas that lag say nothing
     /// about that.
     async fn is_ahead(&self, cursor: &Cursor, newest: &Newest) -> Result<bool, BusError> {
-        let beyond = |bounds: Bounds| bounds.last < cursor.sequence;
+        let beyond = |bounds: Bounds| bounds.last < cursor.newest();
         if !newest.bounds.is_some_and(beyond) {
             return Ok(false);
         }

@@ -59,10 +59,7 @@ impl Hub {
 
     async fn go_on_from(&self, conn: &Arc<Conn>, entry: Entry, since: u64) -> Result<Vec<Behind>, BusError> {
         let entries = vec![entry];
-        let start = Start::Cursor(Cursor {
-            log: self.log_id()?,
-            sequence: since,
-        });
+        let start = Start::Cursor(Cursor::new(self.log_id()?, since));
         let newest = self.told_newest(&entries, &start).await?;
         self.go_live_or_behind(conn, entries, &newest).await
     }

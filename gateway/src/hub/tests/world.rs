@@ -22,11 +22,10 @@ use herald_router::bus::{
 use parking_lot::Mutex;
 use prost::Message as _;
 use rand::{Rng, rngs::StdRng};
-use tokio::net::TcpStream;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
-    conn::{Conn, Member, flush::Flushers, outbox::Work},
+    conn::{Conn, Member, outbox::Work, sink::Sink},
     dialect::Dialect,
     hub::{Hub, Start},
     metrics::Metrics,
@@ -35,9 +34,8 @@ use crate::{
 const GROUPS: [&str; 3] = ["g0", "g1", "g2"];
 
 pub struct World {
-    hub: Arc<Hub>,
+    pub hub: Arc<Hub>,
     bus: Bus,
-    flushers: Flushers,
     /// What is stored, by target: sequences, and which were stored already when a place was noted.
     stored: Mutex<BTreeMap<String, Vec<u64>>>,
     next: Mutex<u64>,
@@ -66,13 +64,11 @@ impl World {
         bus.log = Arc::new(FaultyLog::new(bus.log.clone(), seed, rates));
         let metrics = Metrics::new();
         let tasks = TaskTracker::new();
-        let flushers = Flushers::new(&tasks, &metrics.bytes_out);
         let hub = Hub::new(bus.clone(), &Names::new("t"), Duration::from_secs(5), tasks, metrics);
         let (running, beating) = (hub.clone(), bus.clone());
         Self {
             hub,
             bus,
-            flushers,
             stored: Mutex::default(),
             next: Mutex::default(),
             keeps,
@@ -123,11 +119,23 @@ impl World {
     }
 }
 
+impl World {
+    /// The newest that is stored for each target.
+    pub fn newest(&self) -> HashMap<String, u64> {
+        let stored = self.stored.lock();
+        let newest = |sequences: &Vec<u64>| sequences.iter().copied().max().unwrap_or(0);
+        stored.iter().map(|(target, s)| (target.clone(), newest(s))).collect()
+    }
+
+    pub fn stored_for(&self, target: &str) -> Vec<u64> {
+        self.stored.lock().get(target).cloned().unwrap_or_default()
+    }
+}
+
 impl Drop for World {
     /// The log holds its sinks and the hub its log: taken apart, or thousands of schedules would all stay.
     fn drop(&mut self) {
         self.hub.topics.clear();
-        self.flushers.clear();
     }
 }
 
@@ -147,17 +155,6 @@ pub struct Guest {
     pub told_of_gap: bool,
     pub resumed: bool,
     faults: Vec<String>,
-}
-
-async fn socket() -> TcpStream {
-    // Nothing is ever sent: any socket does.
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    let socket: std::os::fd::OwnedFd = {
-        use std::os::fd::{AsFd, AsRawFd};
-        let _ = socket.as_raw_fd();
-        socket.as_fd().try_clone_to_owned().unwrap()
-    };
-    TcpStream::from_std(std::net::TcpStream::from(socket)).unwrap()
 }
 
 impl Guest {
@@ -186,13 +183,12 @@ impl Guest {
             format!("c-{}", self.user),
             Dialect::Json,
             1 << 20,
-            socket().await,
-            world.flushers.assign(),
+            Sink::answer(true),
+            [127, 0, 0, 1].into(),
         );
         conn.set_member(Member {
             user: self.user.as_str().into(),
             device: None,
-            session: None,
             since: 0,
             session: None,
         });
@@ -224,9 +220,7 @@ impl Guest {
         self.told_of_gap |= entered.gap;
         self.resumed = entered.resumed;
         if self.cursor.is_none() {
-            let stored = world.stored.lock();
-            let newest = |sequences: &Vec<u64>| sequences.iter().copied().max().unwrap_or(0);
-            self.before = stored.iter().map(|(target, s)| (target.clone(), newest(s))).collect();
+            self.before = world.newest();
         }
         self.cursor = Some(entered.cursor.to_string());
         self.last_here.clear();
@@ -310,11 +304,10 @@ impl Guest {
     fn missing(&self, world: &World) -> Vec<String> {
         let own = self.groups.iter().map(|group| format!("group {group}"));
         let own = own.chain(["all".to_owned(), format!("user {}", self.user)]);
-        let stored = world.stored.lock();
         own.flat_map(|target| {
             let before = self.before.get(&target).copied().unwrap_or(0);
             let seen = self.seen.get(&target).cloned().unwrap_or_default();
-            let due = stored.get(&target).cloned().unwrap_or_default();
+            let due = world.stored_for(&target);
             due.into_iter()
                 .filter(|sequence| *sequence > before && !seen.contains(sequence))
                 .map(|sequence| format!("{target}: {sequence}"))

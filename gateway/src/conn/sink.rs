@@ -1,0 +1,41 @@
+//! Where a connection's outbox is emptied to.
+
+use std::{sync::Arc, task::Waker};
+
+use futures_util::task::AtomicWaker;
+use tokio::net::TcpStream;
+
+use super::flush::Flusher;
+
+pub enum Sink {
+    /// A WebSocket's, which its flusher writes to.
+    Socket { socket: TcpStream, flusher: Arc<Flusher> },
+    /// An HTTP answer, which takes what waits as fast as its client reads. Boxed, for most connections are none.
+    Answer(Box<Answer>),
+}
+
+pub struct Answer {
+    /// Of who writes the answer and has found nothing to write.
+    waker: AtomicWaker,
+    pub(super) counts: bool,
+}
+
+impl Sink {
+    /// `counts`: as one of its user's connections.
+    pub fn answer(counts: bool) -> Self {
+        Self::Answer(Box::new(Answer {
+            waker: AtomicWaker::new(),
+            counts,
+        }))
+    }
+}
+
+impl Answer {
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+}

@@ -1,0 +1,98 @@
+//! A connection that lasts as long as its HTTP answer.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use herald_proto::limits;
+
+use crate::{
+    addresses::Slot,
+    auth::Identity,
+    conn::{Conn, sink::Sink},
+    dialect::Dialect,
+    event::{ConnectOptions, Ending},
+    gateway::{Gateway, OpenGuard, Refused},
+    hub::{Entered, Start},
+    metrics,
+};
+
+/// Who polls is away between two polls, and counts as being there for so long: as everybody does for those who watch.
+const AWAY: Duration = limits::GRACE;
+
+/// Ends the connection when dropped, by whatever: the client's going away, the end of its answer.
+pub struct Guest {
+    gateway: Arc<Gateway>,
+    pub conn: Arc<Conn>,
+    welcomed: bool,
+    /// It ends because it has been given an answer.
+    answered: bool,
+    _open: OpenGuard,
+    _address: Option<Slot>,
+}
+
+impl Guest {
+    /// `counts`: as one of its user's connections.
+    pub fn new(gateway: &Arc<Gateway>, dialect: Dialect, counts: bool, client: IpAddr, address: Option<Slot>) -> Self {
+        let (conn, open) = gateway.open(dialect, Sink::answer(counts), client);
+        Self {
+            gateway: gateway.clone(),
+            conn,
+            welcomed: false,
+            answered: false,
+            _open: open,
+            _address: address,
+        }
+    }
+
+    /// As [`Gateway::connect`].
+    pub async fn connect(&mut self, identity: &Identity, options: &ConnectOptions) -> Result<(), Refused> {
+        let connected = self.gateway.connect(&self.conn, None, identity, options).await;
+        self.known(connected)
+    }
+
+    /// As [`Gateway::begin`].
+    pub async fn begin(
+        &mut self,
+        identity: &Identity,
+        start: &Start,
+        device: Option<&str>,
+    ) -> Result<Entered, Refused> {
+        let begun = self.gateway.begin(&self.conn, identity, start, device).await;
+        self.known(begun)
+    }
+
+    fn known<T>(&mut self, outcome: Result<T, Refused>) -> Result<T, Refused> {
+        match &outcome {
+            Ok(_) => self.welcomed = true,
+            Err(refused) => self.conn.close(refused.code),
+        }
+        outcome
+    }
+
+    /// Ends it with its answer. The client is expected back, here or elsewhere: only if it does not come it has gone.
+    pub fn answered(mut self) {
+        self.answered = true;
+        self.conn.end(Ending::Peer(None));
+        let Some(user) = self.gateway.detach(&self.conn, self.welcomed) else {
+            return;
+        };
+        let gateway = self.gateway.clone();
+        self.gateway.tasks.spawn(async move {
+            gateway.stop.run_until_cancelled(tokio::time::sleep(AWAY)).await;
+            gateway.presence.touch(&user);
+        });
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        self.conn.end(Ending::Peer(None));
+        metrics::closed(match self.conn.outbox.ending() {
+            Some(Ending::Code(code)) => Some(code),
+            Some(Ending::Peer(_)) | None => None,
+        });
+        self.gateway.disconnect(&self.conn, self.welcomed);
+    }
+}
