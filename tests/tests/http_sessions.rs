@@ -11,7 +11,7 @@ use herald_tests::{
     gateway::{dev_gateway, dev_gateway_with, file},
     http::{DEV_API_KEY, Response, get, request},
     process::Node,
-    short::{self, REQ_MY_DATA, logged_in, login, logout, message, refresh, refreshed},
+    short::{self, REQ_MY_DATA, logged_in, login, logout, message, post, refresh, refreshed},
     token,
 };
 use serde_json::{Value, json};
@@ -43,6 +43,9 @@ async fn refused_everywhere(addresses: &[SocketAddr], token: &str) {
         let again = "Invalid token. The client needs to login again";
         assert_eq!((response.status, response.body.as_str()), (401, again));
         assert_eq!(refresh(*address, token).await.status, 401);
+        for (path, body) in [("/command", "{\"ping\":{}}"), ("/poll", "{\"wait\":0}")] {
+            assert_eq!(post(*address, path, token, body.as_bytes()).await.status, 401, "{path}");
+        }
         let (mut client, _) = Upgrade::to(*address).text("token", token).open().await.unwrap();
         assert_eq!(client.closed().await, 4100);
     }

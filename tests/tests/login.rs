@@ -289,5 +289,9 @@ async fn large_and_slow_bodies_are_refused() {
         408,
         "after ten seconds"
     );
-    assert_eq!(login(address, "zbj", "").await.status, 404, "nobody can log in here");
+    assert_eq!(
+        login(address, "zbj", "").await.status,
+        503,
+        "there is no service that knows anybody"
+    );
 }

@@ -23,8 +23,9 @@ impl Cache {
     /// begins again.
     pub fn put(&self, key: &str, asked: Instant, stands: bool) {
         let mut known = self.0.entry(key.into()).or_insert((asked, stands));
-        known.1 &= stands || known.0.elapsed() >= FRESH;
-        known.0 = known.0.max(asked);
+        if known.1 || known.0.elapsed() >= FRESH {
+            *known = (asked, stands);
+        }
     }
 
     pub fn ended(&self, key: &str) {
@@ -60,5 +61,7 @@ mod tests {
         };
         cache.put("a.2", old, true);
         assert_eq!(cache.get("a.2"), None);
+        cache.put("a.2", asked, false);
+        assert_eq!(cache.get("a.2"), Some(false));
     }
 }

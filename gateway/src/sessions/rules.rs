@@ -56,9 +56,11 @@ impl Terms {
         Refresh::Ends
     }
 
-    /// How long the session's key stands: until the newest token cannot be refreshed any more.
+    /// How long the session's key stands: until the newest token cannot be refreshed any more. In whole seconds, as keys
+    /// live.
     pub fn ttl(&self, session: &Session, now: u64) -> Duration {
-        Duration::from_millis(session.expires.saturating_sub(now)) + self.grace
+        let left = session.expires.saturating_sub(now) + millis(self.grace);
+        Duration::from_secs(left.div_ceil(1000).max(1))
     }
 
     fn end(&self, started: u64, now: u64) -> u64 {
