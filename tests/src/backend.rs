@@ -10,6 +10,7 @@ use crate::{
     process::Node,
 };
 
+pub mod calls;
 pub mod http;
 pub mod nats;
 pub mod program;
