@@ -274,27 +274,38 @@ pub fn http_request(path: &'static str, status: u16) {
     counter!(HTTP_REQUESTS, "path" => path, "status" => status.to_string()).increment(1);
 }
 
-/// A call to a backend has ended. `service` is a name from the configuration, or nothing.
-pub fn called(service: &str, outcome: &'static str, took: Duration) {
-    let service = || service.to_owned();
-    counter!(CALLS, "service" => service(), "outcome" => outcome).increment(1);
-    histogram!(CALL_SECONDS, "service" => service()).record(took.as_secs_f64());
+/// A call to a backend, under way until this is dropped. One that nobody tells the outcome of was cancelled.
+pub struct CallUnderWay {
+    gauge: Gauge,
+    service: String,
+    begun: Instant,
+    outcome: &'static str,
 }
 
-/// A call that is under way until this is dropped.
-pub struct CallUnderWay(Gauge);
-
 impl CallUnderWay {
-    pub fn begin() -> Self {
+    /// `service` is a name from the configuration, or nothing.
+    pub fn begin(service: &str) -> Self {
         let gauge = gauge!(CALLS_IN_FLIGHT);
         gauge.increment(1.0);
-        Self(gauge)
+        Self {
+            gauge,
+            service: service.to_owned(),
+            begun: Instant::now(),
+            outcome: "cancelled",
+        }
+    }
+
+    pub fn ended(mut self, outcome: &'static str) {
+        self.outcome = outcome;
     }
 }
 
 impl Drop for CallUnderWay {
     fn drop(&mut self) {
-        self.0.decrement(1.0);
+        self.gauge.decrement(1.0);
+        let service = std::mem::take(&mut self.service);
+        histogram!(CALL_SECONDS, "service" => service.clone()).record(self.begun.elapsed().as_secs_f64());
+        counter!(CALLS, "service" => service, "outcome" => self.outcome).increment(1);
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod backend;
 pub mod client;
 pub mod cluster;
 pub mod codec;

@@ -2,6 +2,8 @@
 
 #[path = "bus/bounds.rs"]
 mod bounds;
+#[path = "bus/calls.rs"]
+mod calls;
 #[path = "bus/kv.rs"]
 mod kv;
 #[path = "bus/log.rs"]

@@ -102,6 +102,10 @@ impl LimitSettings {
                 faults.add(format!("limits.{name}"), "must be at least 1");
             }
         }
+        // Beyond this answers over NATS might not find room to wait.
+        if self.calls_in_flight > 8_192 {
+            faults.add("limits.calls_in_flight", "must be at most 8192");
+        }
         if self.http_body.as_u64() < 1024 {
             faults.add("limits.http_body", "must be at least 1KiB");
         }

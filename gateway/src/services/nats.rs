@@ -12,8 +12,9 @@ use super::{
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
 const ERROR: &str = "Nats-Service-Error";
 
-/// What the clients of NATS say of an answer that the server would not take.
-const TOO_LARGE: &str = "maximum payload exceeded";
+/// What services say of an answer that the server would not take, in small letters: NATS' clients in Go and others, in
+/// Python, in Rust.
+const TOO_LARGE: [&str; 3] = ["maximum payload exceeded", "maxpayloaderror", "payload size limit"];
 
 pub(super) struct NatsService {
     bus: Bus,
@@ -70,9 +71,13 @@ fn reply(Message { headers, payload }: Message, most: usize) -> Result<Reply, Ca
 
 fn of_service(code: &str, headers: &Headers) -> CallError {
     let text = headers.get(ERROR).unwrap_or_default();
+    let says_too_large = || {
+        let text = text.to_ascii_lowercase();
+        TOO_LARGE.iter().any(|phrase| text.contains(phrase))
+    };
     match code.trim().parse() {
         Ok(code @ 400..=499) => headers::refused(code, text),
-        _ if text.to_ascii_lowercase().contains(TOO_LARGE) => CallError::ReplyTooLarge,
+        _ if says_too_large() => CallError::ReplyTooLarge,
         _ => CallError::Broken,
     }
 }
@@ -110,8 +115,14 @@ mod tests {
         ] {
             assert_eq!(answered(broken), Err(CallError::Broken), "{broken:?}");
         }
-        let too_large = [(ERROR_CODE, "500"), (ERROR, "nats: Maximum Payload exceeded")];
-        assert_eq!(answered(&too_large), Err(CallError::ReplyTooLarge));
+        for text in [
+            "nats: maximum payload exceeded",
+            "MaxPayloadError()",
+            "Payload size limit of 1048576 exceeded by message size of 2097152",
+        ] {
+            let too_large = [(ERROR_CODE, "500"), (ERROR, text)];
+            assert_eq!(answered(&too_large), Err(CallError::ReplyTooLarge), "{text}");
+        }
     }
 
     #[test]

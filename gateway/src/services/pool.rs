@@ -1,6 +1,6 @@
 //! All backends: which there are, who may call them, and how many calls may be under way.
 
-use std::{collections::HashMap, time::Instant};
+use std::collections::HashMap;
 
 use bytesize::ByteSize;
 use herald_proto::subject::Names;
@@ -64,10 +64,9 @@ impl Services {
     pub async fn call(&self, call: Call, limits: CallLimits) -> Result<Reply, CallError> {
         let name = call.service.clone();
         let label = if self.known.contains_key(&*name) { &*name } else { "" };
-        let begun = Instant::now();
+        let under_way = metrics::CallUnderWay::begin(label);
         let outcome = self.admitted(self.service(&name), call, limits).await;
-        let told = outcome.as_ref().map_or_else(CallError::outcome, |_| "ok");
-        metrics::called(label, told, begun.elapsed());
+        under_way.ended(outcome.as_ref().map_or_else(CallError::outcome, |_| "ok"));
         outcome
     }
 
@@ -87,7 +86,6 @@ impl Services {
         let (Ok(_of_all), Ok(_of_service)) = (self.room.try_acquire(), service.room.try_acquire()) else {
             return Err(CallError::Overloaded);
         };
-        let _under_way = metrics::CallUnderWay::begin();
         let answered = timeout(limits.timeout, service.backend.call(call, limits));
         answered.await.unwrap_or(Err(CallError::Timeout))
     }

@@ -26,11 +26,15 @@ use crate::{
     metrics,
 };
 
+/// Answers that come faster than they are handed out wait in a subscription, which holds 1,024 of them. So there are several:
+/// together they hold twice what a gateway has under way by default.
+const INBOXES: u64 = 8;
+
 pub(super) struct Calls {
     shared: Shared,
     waiting: Arc<Waiting>,
-    /// The subject that all answers come beneath, once somebody asks.
-    inbox: OnceCell<String>,
+    /// The subjects that answers come beneath, by turns, once somebody asks.
+    inboxes: OnceCell<Vec<String>>,
     next: AtomicU64,
 }
 
@@ -48,7 +52,7 @@ impl Calls {
                 askers: Mutex::default(),
                 count: metrics::bus_calls(),
             }),
-            inbox: OnceCell::new(),
+            inboxes: OnceCell::new(),
             next: AtomicU64::new(0),
         }
     }
@@ -61,9 +65,9 @@ impl Calls {
     async fn ask(&self, subject: &str, message: bus::Message) -> Result<bus::Message> {
         let headers = headers::to_map(&message.headers)?;
         let link = &self.shared.link;
-        let inbox = self.inbox.get_or_try_init(|| self.listen()).await?;
+        let inboxes = self.inboxes.get_or_try_init(|| self.listen()).await?;
         let (place, answer) = self.waiting.enter(self.next.fetch_add(1, Ordering::Relaxed));
-        let reply = format!("{inbox}.{}", place.number);
+        let reply = place.reply(inboxes);
         link.publish_call(subject.to_owned(), reply, headers, message.payload)
             .await?;
         // An asker goes only with its place, so that an error means that the listener has ended.
@@ -77,8 +81,16 @@ impl Calls {
         })
     }
 
-    /// One subscription for all; the client renews it at each reconnect.
-    async fn listen(&self) -> Result<String> {
+    async fn listen(&self) -> Result<Vec<String>> {
+        let mut inboxes = Vec::new();
+        for _ in 0..INBOXES {
+            inboxes.push(self.inbox().await?);
+        }
+        Ok(inboxes)
+    }
+
+    /// The client renews the subscription at each reconnect.
+    async fn inbox(&self) -> Result<String> {
         let inbox = self.shared.link.client().new_inbox();
         let answers = self.shared.link.subscribe(format!("{inbox}.*")).await?;
         let (waiting, shutdown) = (self.waiting.clone(), self.shared.shutdown.clone());
@@ -120,6 +132,14 @@ impl Waiting {
         self.count.increment(1.0);
         let place = Place { waiting: self, number };
         (place, answer)
+    }
+}
+
+impl Place<'_> {
+    /// Where its answer is to come.
+    fn reply(&self, inboxes: &[String]) -> String {
+        let turn = usize::try_from(self.number % INBOXES).unwrap_or_default();
+        format!("{}.{}", inboxes[turn], self.number)
     }
 }
 
