@@ -158,7 +158,7 @@ impl Upgrade {
     }
 }
 
-fn escaped(byte: u8) -> String {
+pub(crate) fn escaped(byte: u8) -> String {
     if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
         char::from(byte).to_string()
     } else {

@@ -29,9 +29,10 @@ use crate::{
     conn::{
         Conn,
         pull::{Pull, Pulled},
+        query::Asking,
     },
     dialect::Dialect,
-    event::{ConnectOptions, Ending},
+    event::{ConnectOptions, Ending, checked_users},
     gateway::{self, Gateway},
 };
 
@@ -72,10 +73,19 @@ async fn open(gateway: &Arc<Gateway>, request: &Request<Incoming>, client: IpAdd
     let identity = identified(gateway, token.as_deref()).await?;
     let options = options(request.headers(), &query)?;
     gateway::start(&options)?;
+    let watched = watched(&query)?;
     let slot = gateway.addresses.connect(client).map_err(too_many)?;
     let mut guest = Guest::new(gateway, Dialect::Events, true, client, slot);
     let connected = guest.connect(&identity, &options).await;
     connected.map_err(|refused| refused.failure)?;
+    if let Some(users) = watched {
+        let asking = Asking {
+            gateway: gateway.clone(),
+            user: identity.user,
+        };
+        let conn = &guest.conn;
+        asking.watch(conn, users, |answer| conn.answer(None, &answer)).await?;
+    }
     let stream = Stream {
         pull: Pull::new(guest.conn.clone()),
         ended: false,
@@ -103,6 +113,16 @@ fn options(headers: &HeaderMap, query: &[(Cow<'_, str>, Cow<'_, str>)]) -> Resul
         since: parameter("since"),
         device,
     })
+}
+
+/// Whom to watch: a stream has no other way to say so.
+fn watched(query: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<Option<Vec<String>>, Failure> {
+    let users = query.iter().filter(|(name, _)| name == "watch");
+    let users: Vec<String> = users.map(|(_, user)| user.to_string()).collect();
+    if users.is_empty() {
+        return Ok(None);
+    }
+    checked_users(users).map(Some).map_err(Failure::bad_request)
 }
 
 /// Stays until the connection ends, takes it out of everything, and does not wait for ever until its client has read the

@@ -1,11 +1,13 @@
 //! `presence`, `watch` and `unwatch`.
 
+use std::sync::Arc;
+
 use herald_proto::cluster::{self, PresenceCommand, Sender};
 use herald_router::failure::Failure;
 
 use super::{Asking, Query};
 use crate::{
-    conn::conversation::answer_on,
+    conn::{Conn, conversation::answer_on},
     event::{Answer, Presence, PresenceQuery, UserPresence},
     watching::{Viewer, board::State},
 };
@@ -23,44 +25,17 @@ impl Query {
         }
     }
 
-    /// Those who are not visible are left out, as in an answer to `presence`.
     pub(super) async fn watch(&self, id: Option<u32>, users: Vec<String>) {
-        if let Err(failure) = self.try_watch(id, users).await {
+        let answer = |answer: Answer| answer_on(&self.conn, id, &answer);
+        if let Err(failure) = self.asking.watch(&self.conn, users, answer).await {
             answer_on(&self.conn, id, &failure.into());
         }
     }
 
-    async fn try_watch(&self, id: Option<u32>, users: Vec<String>) -> Result<(), Failure> {
-        let presence = self.asking.ask_presence(users, None).await?;
-        let viewer = self.viewer(presence.restricted);
-        let visible: Vec<String> = presence.users.iter().map(|user| user.user.clone()).collect();
-        let watching = &self.asking.gateway.watching;
-        let answer = |states: Vec<State>| {
-            let users = states.into_iter().zip(presence.users).map(|(state, told)| {
-                let state_of = UserPresence {
-                    online: state.online,
-                    connections: None,
-                    since: (state.online && state.since > 0).then_some(state.since),
-                    last_seen: (!state.online && told.last_seen > 0).then_some(told.last_seen),
-                };
-                (state.user, state_of)
-            });
-            answer_on(&self.conn, id, &Answer::Watching(users.collect()));
-        };
-        watching.watch(&viewer, &visible, answer).await
-    }
-
     pub(super) fn unwatch(&self, id: Option<u32>, users: &[String]) {
-        self.asking.gateway.watching.unwatch(&self.viewer(false), users);
+        let viewer = self.asking.viewer(&self.conn, false);
+        self.asking.gateway.watching.unwatch(&viewer, users);
         answer_on(&self.conn, id, &Answer::Watching(Vec::new()));
-    }
-
-    fn viewer(&self, restricted: bool) -> Viewer {
-        Viewer {
-            conn: self.conn.clone(),
-            user: self.asking.user.as_str().into(),
-            restricted,
-        }
     }
 }
 
@@ -76,6 +51,39 @@ impl Asking {
             online: presence.online,
             members: presence.members,
         })
+    }
+
+    /// Those who are not visible are left out, as in an answer to `presence`. The answer comes before all changes.
+    pub async fn watch(
+        &self,
+        conn: &Arc<Conn>,
+        users: Vec<String>,
+        answer: impl FnOnce(Answer),
+    ) -> Result<(), Failure> {
+        let presence = self.ask_presence(users, None).await?;
+        let viewer = self.viewer(conn, presence.restricted);
+        let visible: Vec<String> = presence.users.iter().map(|user| user.user.clone()).collect();
+        let told = |states: Vec<State>| {
+            let users = states.into_iter().zip(presence.users).map(|(state, told)| {
+                let state_of = UserPresence {
+                    online: state.online,
+                    connections: None,
+                    since: (state.online && state.since > 0).then_some(state.since),
+                    last_seen: (!state.online && told.last_seen > 0).then_some(told.last_seen),
+                };
+                (state.user, state_of)
+            });
+            answer(Answer::Watching(users.collect()));
+        };
+        self.gateway.watching.watch(&viewer, &visible, told).await
+    }
+
+    fn viewer(&self, conn: &Arc<Conn>, restricted: bool) -> Viewer {
+        Viewer {
+            conn: conn.clone(),
+            user: self.user.as_str().into(),
+            restricted,
+        }
     }
 
     async fn ask_presence(&self, users: Vec<String>, group: Option<String>) -> Result<cluster::Presence, Failure> {
