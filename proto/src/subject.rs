@@ -1,6 +1,8 @@
 //! Names on the bus. Ids become subject tokens by an escape that is injective and yields only characters that NATS
 //! allows in subjects and in keys of its KV buckets.
 
+use std::borrow::Cow;
+
 use crate::Target;
 
 /// The one shard of the log, for now; it stands in every log subject so that more can be added.
@@ -15,7 +17,7 @@ pub fn escape(id: &str) -> String {
 
 fn push_escaped(token: &mut String, id: &str) {
     for byte in id.bytes() {
-        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+        if is_plain(byte) {
             token.push(char::from(byte));
         } else {
             const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -28,6 +30,14 @@ fn push_escaped(token: &mut String, id: &str) {
 
 /// The inverse of [`escape`]; None for what escape cannot have made.
 pub fn unescape(token: &str) -> Option<String> {
+    unescaped(token).map(Cow::into_owned)
+}
+
+/// Most ids need no escape.
+fn unescaped(token: &str) -> Option<Cow<'_, str>> {
+    if token.bytes().all(is_plain) {
+        return Some(Cow::Borrowed(token));
+    }
     let mut bytes = Vec::with_capacity(token.len());
     let mut rest = token.bytes();
     while let Some(byte) = rest.next() {
@@ -36,13 +46,16 @@ pub fn unescape(token: &str) -> Option<String> {
                 let (high, low) = (hex_digit(rest.next()?)?, hex_digit(rest.next()?)?);
                 bytes.push(high << 4 | low);
             }
-            b'-' | b'_' => bytes.push(byte),
-            _ if byte.is_ascii_alphanumeric() => bytes.push(byte),
+            _ if is_plain(byte) => bytes.push(byte),
             _ => return None,
         }
     }
     let id = String::from_utf8(bytes).ok()?;
-    (escape(&id) == token).then_some(id)
+    (escape(&id) == token).then_some(Cow::Owned(id))
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
@@ -61,6 +74,11 @@ pub fn key(parts: &[&str]) -> String {
 /// The parts that [`key`] was given.
 pub fn split_key(key: &str) -> Option<Vec<String>> {
     key.split('.').map(unescape).collect()
+}
+
+/// As [`split_key`], one by one; None in place of what is no part.
+pub fn parts(key: &str) -> impl Iterator<Item = Option<Cow<'_, str>>> {
+    key.split('.').map(unescaped)
 }
 
 /// What follows the prefix and kind in a target's subjects: `user.<uid>`, `group.<gid>` or `all`.
@@ -219,7 +237,10 @@ mod tests {
         #[test]
         fn keys_split_back(parts in prop::collection::vec("\\PC{1,20}", 1..4)) {
             let refs: Vec<&str> = parts.iter().map(String::as_str).collect();
-            prop_assert_eq!(split_key(&key(&refs)), Some(parts));
+            let key = key(&refs);
+            let one_by_one: Option<Vec<_>> = super::parts(&key).collect();
+            prop_assert_eq!(one_by_one, Some(refs.into_iter().map(Cow::from).collect()));
+            prop_assert_eq!(split_key(&key), Some(parts));
         }
 
         #[test]

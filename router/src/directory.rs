@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use herald_proto::cluster::{GroupMembership, Presence, UserPresence};
 
-use crate::presence::Table;
+use crate::presence::{Change, Table};
 
 type Id = Arc<str>;
 
@@ -58,10 +58,10 @@ impl Directory {
     /// Tells the table of presences something, and follows what changes by it.
     pub fn presence_mut<T>(&mut self, act: impl FnOnce(&mut Table) -> T) -> T {
         let told = act(&mut self.presence);
-        for user in self.presence.take_changes() {
-            self.recount(&user);
-            if !self.presence.is_online(&user) {
-                self.gone.push(user);
+        for change in self.presence.take_changes() {
+            self.recount(&change);
+            if !change.online {
+                self.gone.push(change.user);
             }
         }
         told
@@ -162,7 +162,10 @@ impl Directory {
             first.truncate(limit);
         }
         first.sort_unstable();
-        let users: Vec<UserPresence> = first.into_iter().map(|user| self.presence.of(user)).collect();
+        let users: Vec<UserPresence> = first
+            .into_iter()
+            .map(|user| self.presence.of(user.to_string()))
+            .collect();
         Presence {
             users,
             online: Some(count(online.len())),
@@ -228,14 +231,13 @@ impl Directory {
     }
 
     /// A user has come online or gone offline.
-    fn recount(&mut self, user: &Id) {
-        let Some((user, entry)) = self.users.get_key_value(user) else {
+    fn recount(&mut self, change: &Change) {
+        let Some((user, entry)) = self.users.get_key_value(&change.user) else {
             return;
         };
-        let online = self.presence.is_online(user);
         for group in entry.groups.keys() {
             if let Some(group) = self.groups.get_mut(group) {
-                if online {
+                if change.online {
                     group.online.insert(user.clone());
                 } else {
                     group.online.remove(user);

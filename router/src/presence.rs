@@ -10,10 +10,12 @@ use std::time::Duration;
 use herald_proto::limits;
 
 mod event;
+mod fact;
 mod table;
 
-pub use event::{Fact, apply};
-pub use table::{Lapsed, Table};
+pub use event::apply;
+pub use fact::Fact;
+pub use table::{Change, Lapsed, Table};
 
 /// Every router and gateway writes to the bucket more often than this. Where nothing was heard for longer, leases could
 /// not be refreshed either.

@@ -11,6 +11,7 @@ use tracing::{debug, warn};
 use crate::{
     bus::{Bucket, BusError, KvEvent},
     core::Router,
+    directory::Directory,
 };
 
 mod presence;
@@ -60,13 +61,13 @@ async fn follow_once(router: &Router, bucket: Bucket, current: &watch::Sender<bo
     }
     let mut watch = router.bus.kv.watch(bucket, "").await?;
     // Another watch was here before: what it told may be out of date.
-    apply(router, bucket, &KvEvent::Reset);
+    apply(router, bucket, &[KvEvent::Reset]);
     // What memberships count from depends on the log: with another log all are told anew.
     let mut log = router.bus.log.id();
     let begun = log.borrow_and_update().clone();
     loop {
-        let event = tokio::select! {
-            event = watch.next() => event,
+        let events = tokio::select! {
+            events = watch.next_many() => events,
             Ok(()) = log.changed(), if bucket == Bucket::Groups => {
                 if *log.borrow() != begun {
                     return Err(BusError::Unavailable("the log is another".into()));
@@ -74,29 +75,37 @@ async fn follow_once(router: &Router, bucket: Bucket, current: &watch::Sender<bo
                 continue;
             }
         };
-        let Some(event) = event else { break };
-        if event == KvEvent::Reset {
+        if events.is_empty() {
+            break;
+        }
+        if events.contains(&KvEvent::Reset) {
             warn!(bucket = bucket.name(), "watch begins again");
             current.send_replace(false);
         }
-        apply(router, bucket, &event);
-        if event == KvEvent::Current {
+        apply(router, bucket, &events);
+        let turn = events
+            .iter()
+            .rfind(|event| matches!(event, KvEvent::Reset | KvEvent::Current));
+        if turn == Some(&KvEvent::Current) {
             current.send_replace(true);
         }
     }
     Err(BusError::Unavailable("the watch ended".into()))
 }
 
-fn apply(router: &Router, bucket: Bucket, event: &KvEvent) {
+/// At one stroke: who asks waits no longer for it than for a single one.
+fn apply(router: &Router, bucket: Bucket, events: &[KvEvent]) {
     if bucket == Bucket::Groups {
-        apply_groups(router, event);
+        let mut directory = router.directory.write();
+        events
+            .iter()
+            .for_each(|event| apply_groups(router, &mut directory, event));
     } else {
-        presence::apply(router, event);
+        presence::apply(router, events);
     }
 }
 
-fn apply_groups(router: &Router, event: &KvEvent) {
-    let mut directory = router.directory.write();
+fn apply_groups(router: &Router, directory: &mut Directory, event: &KvEvent) {
     match event {
         KvEvent::Reset => directory.reset_groups(),
         KvEvent::Put { key, value, .. } => match pair(key) {

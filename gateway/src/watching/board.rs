@@ -12,7 +12,7 @@ use std::{
 use herald_proto::id;
 use herald_router::{
     bus::{KvEvent, Selection},
-    presence::{self, Fact, Table},
+    presence::{self, Change, Fact, Table},
 };
 
 type User = Arc<str>;
@@ -112,7 +112,7 @@ impl<W: Watcher> Board<W> {
         match event {
             KvEvent::Reset => self.reset(),
             KvEvent::Current => self.current = true,
-            KvEvent::Put { key, revision, .. } | KvEvent::Delete { key, revision } => {
+            KvEvent::Put { key, revision, .. } | KvEvent::Delete { key, revision, .. } => {
                 self.position = self.position.max(*revision);
                 if let Some(fact) = Fact::of(key)
                     && let Some(user) = fact.presence_of()
@@ -175,7 +175,7 @@ impl<W: Watcher> Board<W> {
     }
 
     fn follow(&mut self, now: Instant, tell: Tell<'_, W>) {
-        for user in self.table.take_changes() {
+        for Change { user, .. } in self.table.take_changes() {
             let Some(entry) = self.watched.get_mut(&user) else {
                 continue;
             };
@@ -188,7 +188,7 @@ impl<W: Watcher> Board<W> {
             self.leaving.remove(&user);
             if !entry.online {
                 entry.online = true;
-                entry.since = self.table.of(&user).since;
+                entry.since = self.table.since(&user);
                 tell(entry.news(&user));
             }
         }
@@ -234,6 +234,8 @@ impl<W: Watcher> Board<W> {
                 key: key.clone(),
                 value: entry.value.clone(),
                 revision: entry.revision,
+                // When somebody was last seen nobody here asks.
+                time: 0,
             };
             if Fact::of(key).is_some_and(|fact| fact.presence_of().is_some()) {
                 presence::apply(&mut self.table, &put, now, |user, _| fresh.contains(user));
@@ -247,7 +249,7 @@ impl<W: Watcher> Board<W> {
         for user in fresh {
             if let Some(entry) = self.watched.get_mut(&user) {
                 entry.online = self.table.is_online(&user);
-                entry.since = self.table.of(&user).since;
+                entry.since = self.table.since(&user);
             }
         }
         true

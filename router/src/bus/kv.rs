@@ -8,6 +8,9 @@ use tokio::sync::mpsc;
 
 use super::Result;
 
+/// Events that are taken from a watch together.
+const TOGETHER: usize = 256;
+
 /// The buckets of DESIGN.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bucket {
@@ -61,11 +64,15 @@ pub enum KvEvent {
         key: String,
         value: Bytes,
         revision: u64,
+        /// When it was stored, in Unix milliseconds by the clock of whoever stored it.
+        time: u64,
     },
     /// Deleted, or its TTL ran out.
     Delete {
         key: String,
         revision: u64,
+        /// As for `Put`.
+        time: u64,
     },
     /// All that stood when the watch began, or began again, has been told.
     Current,
@@ -84,6 +91,13 @@ impl Watch {
     /// Ends only with the bus.
     pub async fn next(&mut self) -> Option<KvEvent> {
         self.receiver.recv().await
+    }
+
+    /// All that waits, at least one and not very many; empty at the end. May be cancelled: nothing is lost.
+    pub async fn next_many(&mut self) -> Vec<KvEvent> {
+        let mut events = Vec::new();
+        self.receiver.recv_many(&mut events, TOGETHER).await;
+        events
     }
 }
 

@@ -55,7 +55,7 @@ impl Router {
             let directory = self.directory.read();
             for user in users {
                 if self.policy.sees_user(&directory, viewer, user) {
-                    presence.users.push(directory.presence().of(user));
+                    presence.users.push(directory.presence().of(user.clone()));
                 } else {
                     hidden.push(user);
                 }
@@ -66,7 +66,7 @@ impl Router {
             let directory = self.directory.read();
             presence
                 .users
-                .extend(late.iter().map(|user| directory.presence().of(user)));
+                .extend(late.into_iter().map(|user| directory.presence().of(user.clone())));
         }
         Ok(presence)
     }
@@ -87,7 +87,7 @@ impl Router {
         id::check("user", &command.user)?;
         let directory = self.directory.read();
         Ok(reply::Reply::User(User {
-            presence: Some(directory.presence().of(&command.user)),
+            presence: Some(directory.presence().of(command.user.clone())),
             connections: directory.presence().connections(&command.user, ""),
             groups: directory.groups_of(&command.user),
         }))

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use std::time::Instant;
 
 use herald_proto::{cluster::UserOnNode, limits::LEASE};
+use prost::Message;
 
 use super::*;
 
@@ -11,13 +12,15 @@ fn put_presence(d: &mut Directory, user: &str, node: &str, incarnation: &str) {
         connections: 1,
         ..UserOnNode::default()
     };
-    d.presence_mut(|table| table.put_user(user, node, incarnation, &value, Instant::now()));
+    let value = value.encode_to_vec();
+    let put = d.presence_mut(|table| table.put_user(user, node, incarnation, &value, Instant::now()));
+    put.unwrap();
 }
 
 #[test]
 fn others_online_leaves_the_sender_out() {
     let mut d = Directory::new(true);
-    d.presence_mut(|table| table.put_lease("n1", "i1", Instant::now()));
+    d.presence_mut(|table| table.put_lease("n1", "i1", Instant::now(), 1));
     d.put_member("g", "alice", 1);
     d.put_member("g", "bob", 2);
     put_presence(&mut d, "alice", "n1", "i1");
@@ -35,7 +38,7 @@ fn who_is_online_by_a_session_over_http_counts_in_its_groups() {
     let g = d.group_presence("g", 10);
     assert_eq!((g.online, g.members, g.users.len()), (Some(1), Some(1), 1));
     assert!(d.anyone_online() && d.others_online("g", None));
-    d.presence_mut(|table| table.delete_session("alice", "s"));
+    d.presence_mut(|table| table.delete_session("alice", "s", 1));
     assert_eq!(d.group_presence("g", 10).online, Some(0));
     assert_eq!(d.take_gone().len(), 1);
 }
@@ -91,15 +94,15 @@ proptest! {
                 }
                 Op::Presence(u, n, i, false) => {
                     presences.remove(&(u, n, i));
-                    d.presence_mut(|t| t.delete_user(&format!("u{u}"), &format!("n{n}"), &i.to_string()));
+                    d.presence_mut(|t| t.delete_user(&format!("u{u}"), &format!("n{n}"), &i.to_string(), 1));
                 }
                 Op::Lease(n, Some(i)) => {
                     leases.insert(n, i);
-                    d.presence_mut(|t| t.put_lease(&format!("n{n}"), &i.to_string(), now));
+                    d.presence_mut(|t| t.put_lease(&format!("n{n}"), &i.to_string(), now, 1));
                 }
                 Op::Lease(n, None) => {
                     leases.remove(&n);
-                    d.presence_mut(|t| t.end_lease(&format!("n{n}"), now));
+                    d.presence_mut(|t| t.end_lease(&format!("n{n}"), now, 1));
                 }
                 Op::Member(g, u, true) => {
                     members.insert((g, u));

@@ -32,11 +32,15 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// Such writes at once.
 const AT_ONCE: usize = 64;
 
-pub(super) fn apply(router: &Router, event: &KvEvent) {
+pub(super) fn apply(router: &Router, events: &[KvEvent]) {
     // By tokio's clock, so that it can be turned in tests.
     let now = tokio::time::Instant::now().into_std();
     let mut directory = router.directory.write();
-    directory.presence_mut(|table| presence::apply(table, event, now, |_, _| true));
+    directory.presence_mut(|table| {
+        for event in events {
+            presence::apply(table, event, now, |_, _| true);
+        }
+    });
 }
 
 /// Works until dropped.
@@ -57,29 +61,31 @@ pub(super) async fn upkeep(router: Router, node: String) {
     }
 }
 
-/// Tells the time. Returns who is to be written down as last seen by this router, and when.
+/// Tells the time. Returns who is to be written down as last seen by this router, and when. `gone` are those of whom it
+/// is not known to be written, by any router: should the first one die, the next still knows them.
 fn pass_time(router: &Router, node: &str, now: Instant, gone: &mut HashMap<Arc<str>, Instant>) -> Vec<(Arc<str>, u64)> {
     let mut directory = router.directory.write();
     directory.presence_mut(|table| table.tick(now));
     for user in directory.take_gone() {
         gone.insert(user, now);
     }
-    let mut settled = Vec::new();
-    let table = directory.presence();
-    gone.retain(|user, since| {
-        if table.is_online(user) {
-            return false;
-        }
-        let waits = now.duration_since(*since) < SETTLED;
-        if !waits {
-            settled.push((user.clone(), table.of(user).last_seen));
-        }
-        waits
-    });
     metrics::directory(directory.online_count(), directory.group_count());
-    if !table.is_first_router(node) {
-        settled.clear();
-    }
+    drop(directory);
+
+    let directory = router.directory.read();
+    let table = directory.presence();
+    let first = table.is_first_router(node);
+    let mut settled = Vec::new();
+    gone.retain(|user, since| {
+        let time = table.unwritten(user).filter(|_| !table.is_online(user));
+        let Some(time) = time else { return false };
+        if first && now.duration_since(*since) >= SETTLED {
+            settled.push((user.clone(), time));
+            // Tried again where that fails, unless the watch says that it was done.
+            *since = now;
+        }
+        true
+    });
     settled
 }
 

@@ -7,11 +7,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use herald_router::bus::{Bucket, Bus, KvEvent, Selection};
+use herald_router::bus::{Bucket, Bus, Selection};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    watch::{Table, put, watch as watched},
+    watch::{Table, assert_put, put, watch as watched},
     world::{World, text, until},
 };
 
@@ -216,13 +216,9 @@ pub(crate) async fn a_purge_of_some_keys_resets_no_watch(world: World) {
     assert!(heard.is_err() && heard_within.is_err(), "{heard:?} {heard_within:?}");
     // Both go on: with what was purged, and with what stayed.
     let revision = put(bus, "gone.1", "again").await;
-    let again = KvEvent::Put {
-        key: "gone.1".to_owned(),
-        value: text("again"),
-        revision,
-    };
-    assert_eq!(all.next().await, Some(again.clone()));
-    assert_eq!(within.next().await, Some(again));
+    for watch in [&mut all, &mut within] {
+        assert_put(watch.next().await, "gone.1", "again", revision);
+    }
     world.purge(BUCKET).await;
     for (table, watch) in [(&mut table, &mut all), (&mut narrow, &mut within)] {
         table

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use herald_proto::id;
 use herald_router::bus::{Bucket, Bus, KvEvent, Watch};
 use tokio::time::timeout;
 
@@ -14,6 +15,22 @@ const BUCKET: Bucket = Bucket::Groups;
 async fn next(watch: &mut Watch) -> KvEvent {
     let event = timeout(PATIENCE, watch.next()).await;
     event.expect("an event comes in time").expect("the watch lives")
+}
+
+/// That, and stored not long ago.
+pub(crate) fn assert_put(event: Option<KvEvent>, key: &str, value: &str, revision: u64) {
+    let Some(KvEvent::Put {
+        key: of,
+        value: put,
+        revision: at,
+        time,
+    }) = event
+    else {
+        panic!("{event:?} is no put of {key}");
+    };
+    assert_eq!((&*of, &put, at), (key, &text(value), revision));
+    let age = id::now_ms().abs_diff(time);
+    assert!(age < 60_000, "{key} was stored {age} ms ago");
 }
 
 /// What a watcher makes of the events: the table of what stands.
@@ -70,12 +87,7 @@ pub(crate) async fn an_empty_bucket_is_current_at_once(world: World) {
     let mut watch = watch(&world.bus, "").await;
     assert_eq!(next(&mut watch).await, KvEvent::Current);
     let revision = put(&world.bus, "a", "1").await;
-    let expected = KvEvent::Put {
-        key: "a".to_owned(),
-        value: text("1"),
-        revision,
-    };
-    assert_eq!(next(&mut watch).await, expected);
+    assert_put(watch.next().await, "a", "1", revision);
 }
 
 pub(crate) async fn what_stands_is_told_before_current_and_changes_after(world: World) {
@@ -92,16 +104,11 @@ pub(crate) async fn what_stands_is_told_before_current_and_changes_after(world: 
     assert_eq!(table.keys, expected);
 
     let revision = put(bus, "a.2", "z").await;
-    let changed = KvEvent::Put {
-        key: "a.2".to_owned(),
-        value: text("z"),
-        revision,
-    };
-    assert_eq!(next(&mut watch).await, changed);
+    assert_put(watch.next().await, "a.2", "z", revision);
     bus.kv.delete(BUCKET, "b").await.expect("deleted");
     let event = next(&mut watch).await;
     assert!(
-        matches!(&event, KvEvent::Delete { key, revision: at } if key == "b" && *at > revision),
+        matches!(&event, KvEvent::Delete { key, revision: at, .. } if key == "b" && *at > revision),
         "{event:?}"
     );
 }

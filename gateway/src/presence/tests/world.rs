@@ -306,9 +306,9 @@ impl World {
         for (key, entry) in selection.entries {
             match Fact::of(&key) {
                 Some(Fact::Lease { node }) => {
-                    leases.insert(node, Lease::decode(entry.value).unwrap().incarnation);
+                    leases.insert(node.into_owned(), Lease::decode(entry.value).unwrap().incarnation);
                 }
-                Some(Fact::User { node, incarnation, .. }) => keys.push((node, incarnation)),
+                Some(Fact::User { node, incarnation, .. }) => keys.push((node.into_owned(), incarnation.into_owned())),
                 _ => {}
             }
         }

@@ -65,6 +65,7 @@ impl World {
             key,
             value: entry.value,
             revision: entry.revision,
+            time: 0,
         }
     }
 
@@ -92,6 +93,7 @@ impl World {
         KvEvent::Delete {
             key,
             revision: self.revision,
+            time: 0,
         }
     }
 
@@ -199,6 +201,7 @@ fn one_event_takes_all_of_a_nodes_users_offline() {
     let end = KvEvent::Delete {
         key: "n.n1".to_owned(),
         revision: w.revision,
+        time: 0,
     };
     w.event(&end);
     w.passes(GRACE);

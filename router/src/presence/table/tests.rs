@@ -1,22 +1,41 @@
 use std::time::Duration;
 
+use herald_proto::cluster::UserOnNode;
+use prost::Message;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// The bucket's time when a world begins, in Unix milliseconds.
+const BEGUN: u64 = 1_000_000;
+
 struct World {
     table: Table,
+    begun: Instant,
     now: Instant,
 }
 
 impl World {
     fn new() -> Self {
-        let mut world = Self {
-            table: Table::new(true),
-            now: Instant::now(),
-        };
+        let mut world = Self::before_current();
         world.table.current(world.now);
         world
+    }
+
+    /// The bucket is still being told.
+    fn before_current() -> Self {
+        let now = Instant::now();
+        Self {
+            table: Table::new(true),
+            begun: now,
+            now,
+        }
+    }
+
+    /// The bucket's time.
+    fn time(&self) -> u64 {
+        BEGUN + u64::try_from((self.now - self.begun).as_millis()).unwrap()
     }
 
     /// Seconds during which leases can be refreshed.
@@ -42,15 +61,30 @@ impl World {
             since: 7,
             ..UserOnNode::default()
         };
-        self.table.put_user(user, node, incarnation, &value, self.now);
+        let put = self
+            .table
+            .put_user(user, node, incarnation, &value.encode_to_vec(), self.now);
+        put.unwrap();
     }
 
     fn lease(&mut self, node: &str, incarnation: &str) {
-        self.table.put_lease(node, incarnation, self.now);
+        self.table.put_lease(node, incarnation, self.now, self.time());
     }
 
     fn end(&mut self, node: &str) {
-        self.table.end_lease(node, self.now);
+        self.table.end_lease(node, self.now, self.time());
+    }
+
+    fn delete(&mut self, user: &str, node: &str, incarnation: &str) {
+        self.table.delete_user(user, node, incarnation, self.time());
+    }
+
+    fn end_session(&mut self, user: &str, sid: &str) {
+        self.table.delete_session(user, sid, self.time());
+    }
+
+    fn of(&self, user: &str) -> UserPresence {
+        self.table.of(user.to_owned())
     }
 
     fn online(&self, user: &str) -> bool {
@@ -73,7 +107,7 @@ fn a_key_counts_only_while_its_lease_stands() {
     assert!(!w.online("bob"), "the lease is another incarnation's");
     w.put("bob", "n1", "i2");
     assert!(w.online("bob"));
-    w.table.delete_user("bob", "n1", "i1");
+    w.delete("bob", "n1", "i1");
     assert!(w.online("bob"), "an old incarnation's key takes nothing away");
     w.end("n1");
     assert!(!w.online("bob"));
@@ -99,13 +133,13 @@ fn one_who_is_on_two_nodes_is_offline_when_both_are_gone() {
         w.lease(node, "i");
         w.put("bob", node, "i");
     }
-    assert_eq!(w.table.of("bob").connections, 4);
+    assert_eq!(w.of("bob").connections, 4);
     w.end("n1");
     assert!(w.online("bob"));
-    assert_eq!(w.table.of("bob").connections, 2);
-    w.table.delete_user("bob", "n2", "i");
+    assert_eq!(w.of("bob").connections, 2);
+    w.delete("bob", "n2", "i");
     assert!(!w.online("bob"));
-    assert!(w.table.of("bob").last_seen > 0);
+    assert!(w.of("bob").last_seen > 0);
 }
 
 #[test]
@@ -158,10 +192,7 @@ fn what_a_bucket_made_anew_does_not_tell_again_is_gone_after_a_leases_time() {
 
 #[test]
 fn the_first_table_takes_the_bucket_at_its_word() {
-    let mut w = World {
-        table: Table::new(false),
-        now: Instant::now(),
-    };
+    let mut w = World::before_current();
     w.put("bob", "n1", "i1");
     w.lease("n2", "i1");
     w.put("eve", "n2", "i1");
@@ -212,23 +243,24 @@ fn a_session_over_http_makes_online_without_a_lease_and_is_no_connection() {
     let mut w = World::new();
     w.table.put_session("bob", "s1", 9);
     w.table.put_session("bob", "s2", 5);
-    let bob = w.table.of("bob");
+    let bob = w.of("bob");
     assert!(bob.online && w.online("bob"));
     assert_eq!((bob.connections, bob.since, w.table.online_count()), (0, 5, 1));
     w.lease("n1", "i1");
     w.put("bob", "n1", "i1");
-    assert_eq!((w.table.of("bob").connections, w.table.of("bob").since), (2, 5));
-    w.table.delete_session("bob", "s2");
-    assert_eq!(w.table.of("bob").since, 7);
+    assert_eq!((w.of("bob").connections, w.of("bob").since), (2, 5));
+    w.end_session("bob", "s2");
+    assert_eq!(w.of("bob").since, 7);
     w.end("n1");
     assert!(w.online("bob"), "s1 stands");
     assert_eq!(w.changes(), 1, "he was online all the while");
-    w.table.delete_session("bob", "s1");
+    w.end_session("bob", "s1");
     assert!(!w.online("bob"));
-    assert!(w.table.of("bob").last_seen > 0);
-    w.table.delete_session("bob", "s1");
-    w.table.delete_session("nobody", "s1");
+    assert!(w.of("bob").last_seen > 0);
     assert_eq!((w.changes(), w.table.online_count()), (1, 0));
+    w.end_session("bob", "s1");
+    w.end_session("nobody", "s1");
+    assert_eq!(w.table.online_count(), 0);
 }
 
 #[test]
@@ -247,4 +279,66 @@ fn a_session_that_a_bucket_made_anew_does_not_tell_again_is_gone_after_a_leases_
     assert_eq!(w.changes(), 1);
     w.table.forget_user("bob");
     assert!(w.table.users.is_empty(), "{:?}", w.table);
+}
+
+#[test]
+fn leases_that_ended_while_the_bucket_could_not_be_followed_count_a_while_yet() {
+    let mut w = World::new();
+    for (user, node) in [("bob", "n1"), ("eve", "n2")] {
+        w.lease(node, "i1");
+        w.put(user, node, "i1");
+    }
+    w.changes();
+    // NATS is away for longer than a lease; the new watch tells that both have run out.
+    w.silence(15);
+    w.table.reset();
+    w.put("bob", "n1", "i1");
+    w.put("eve", "n2", "i1");
+    w.end("n1");
+    w.end("n2");
+    assert!(w.online("bob") && w.online("eve"), "nobody could refresh them");
+    w.table.current(w.now);
+    w.passes(2);
+    w.put("bob", "n1", "i2");
+    w.lease("n1", "i2");
+    assert!(w.online("bob") && w.online("eve"));
+    w.passes(10);
+    assert!(w.online("bob"));
+    assert!(!w.online("eve"), "her node did not come back");
+    assert_eq!(w.changes(), 1);
+}
+
+#[test]
+fn one_whose_node_died_was_last_seen_when_its_lease_was_last_refreshed() {
+    let mut w = World::new();
+    w.lease("n1", "i");
+    w.put("bob", "n1", "i");
+    w.passes(3);
+    w.lease("n1", "i");
+    let refreshed = w.time();
+    w.passes(10);
+    w.end("n1");
+    assert_eq!(w.of("bob").last_seen, refreshed);
+    assert_eq!(w.table.unwritten("bob"), Some(refreshed));
+    w.table.put_seen("bob", refreshed);
+    assert_eq!(w.table.unwritten("bob"), None);
+}
+
+#[test]
+fn who_left_while_there_was_no_table_is_known_to_be_seen_until_then() {
+    let mut w = World::before_current();
+    w.now += 100 * SECOND;
+    // By the traces of what was deleted or ran out.
+    w.table.put_seen("bob", 5);
+    w.delete("bob", "n1", "i");
+    w.put("eve", "n2", "i");
+    w.end("n2");
+    w.table.current(w.now);
+    assert_eq!(w.of("bob").last_seen, w.time());
+    assert_eq!(w.of("eve").last_seen, w.time() - 10_000, "a lease before its end");
+    let told = w.table.take_changes();
+    let mut told: Vec<&str> = told.iter().map(|change| &*change.user).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["bob", "eve"]);
+    assert!(w.table.unwritten("bob").is_some() && w.table.unwritten("eve").is_some());
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use herald_proto::id;
 use tokio::time::Instant;
 
 use crate::bus::{BusError, Entry, KvEvent, Result};
@@ -19,16 +20,25 @@ pub(super) struct Table {
     /// In order, so that the keys of a prefix stand together.
     keys: BTreeMap<Arc<str>, Item>,
     by_revision: BTreeMap<u64, Arc<str>>,
-    deletions: VecDeque<(u64, Arc<str>)>,
+    deletions: VecDeque<Deletion>,
     /// Deletions up to this revision are no longer known one by one.
     forgotten: u64,
     ends: BTreeSet<(Instant, Arc<str>)>,
     revision: u64,
 }
 
+struct Deletion {
+    revision: u64,
+    key: Arc<str>,
+    /// Unix milliseconds.
+    time: u64,
+}
+
 struct Item {
     value: Bytes,
     revision: u64,
+    /// Unix milliseconds.
+    time: u64,
     ends: Option<Instant>,
 }
 
@@ -97,7 +107,16 @@ impl Table {
             self.ends.insert((ends, key.clone()));
         }
         self.by_revision.insert(revision, key.clone());
-        self.keys.insert(key, Item { value, revision, ends });
+        let time = id::now_ms();
+        self.keys.insert(
+            key,
+            Item {
+                value,
+                revision,
+                time,
+                ends,
+            },
+        );
         Ok(revision)
     }
 
@@ -106,11 +125,15 @@ impl Table {
             return;
         };
         self.revision += 1;
-        self.deletions.push_back((self.revision, key));
+        self.deletions.push_back(Deletion {
+            revision: self.revision,
+            key,
+            time: id::now_ms(),
+        });
         if self.deletions.len() > DELETIONS
-            && let Some((revision, _)) = self.deletions.pop_front()
+            && let Some(first) = self.deletions.pop_front()
         {
-            self.forgotten = revision;
+            self.forgotten = first.revision;
         }
     }
 
@@ -172,11 +195,11 @@ impl Table {
             return Changes::Lost;
         }
         let mut puts = self.by_revision.range(after + 1..).peekable();
-        let first = self.deletions.partition_point(|(revision, _)| *revision <= told);
+        let first = self.deletions.partition_point(|deletion| deletion.revision <= told);
         let mut deletions = self.deletions.range(first..).peekable();
         let (mut events, mut upto) = (Vec::new(), after);
         for _ in 0..limit {
-            let deletion = deletions.peek().map_or(u64::MAX, |(revision, _)| *revision);
+            let deletion = deletions.peek().map_or(u64::MAX, |deletion| deletion.revision);
             if let Some((&revision, key)) = puts.next_if(|(revision, _)| **revision < deletion) {
                 upto = revision;
                 if picks(key)
@@ -186,14 +209,16 @@ impl Table {
                         key: key.to_string(),
                         value: item.value.clone(),
                         revision,
+                        time: item.time,
                     });
                 }
-            } else if let Some((revision, key)) = deletions.next() {
-                upto = *revision;
-                if picks(key) {
+            } else if let Some(deletion) = deletions.next() {
+                upto = deletion.revision;
+                if picks(&deletion.key) {
                     events.push(KvEvent::Delete {
-                        key: key.to_string(),
-                        revision: *revision,
+                        key: deletion.key.to_string(),
+                        revision: deletion.revision,
+                        time: deletion.time,
                     });
                 }
             } else {

@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout_at};
 use super::super::{READ, Shared, error::ApiError};
 use crate::bus::{BusError, Result};
 
-/// Messages asked for at once: fewer than a subscription holds.
-const BATCH: u64 = 512;
+/// Messages asked for at once. Two such pulls may be open, so that one is answered while the next is on its way; both
+/// together are fewer than a subscription holds.
+const BATCH: u64 = 480;
 /// A pull that nothing answers ends after this, and is repeated.
 const PULL: Duration = Duration::from_secs(30);
 /// While nothing comes the server says every second that it is there; after three missed times it is not.
@@ -28,7 +29,7 @@ pub(super) struct Consumer {
     next_subject: String,
     inbox: String,
     subscriber: Subscriber,
-    /// Of the pull under way.
+    /// Messages that were asked for and are still to come, of both pulls.
     open: u64,
     delivered: u64,
     /// What waited when the consumer was made.
@@ -96,14 +97,14 @@ impl Consumer {
         let (subject, inbox) = (self.next_subject.clone(), self.inbox.clone());
         let question = Bytes::from(question.to_string());
         self.shared.link.publish_with_reply(subject, inbox, question).await?;
-        self.open = BATCH;
+        self.open += BATCH;
         Ok(())
     }
 
     /// None: all that is there has come. Fails where the consumer, or its place, is lost. Not to be cancelled and called again: it may have pulled.
     pub(super) async fn next(&mut self) -> Result<Option<Delivery>> {
         loop {
-            if self.open == 0 {
+            while self.open <= BATCH {
                 self.pull().await?;
             }
             let end = Instant::now() + SILENCE;
@@ -115,8 +116,8 @@ impl Consumer {
             match message.status.map(|status| status.as_u16()) {
                 None => return self.delivery(message).map(Some),
                 Some(100) => return self.heartbeat(&message),
-                // The pull has run out.
-                Some(408) => self.open = 0,
+                // A pull has run out.
+                Some(408) => self.open = self.open.saturating_sub(left(&message)),
                 Some(code) => return Err(lost(&format!("{code} {}", message.description.unwrap_or_default()))),
             }
         }
@@ -146,6 +147,13 @@ impl Consumer {
             _ => Ok(None),
         }
     }
+}
+
+/// What was still to come of a pull that has run out.
+fn left(message: &Message) -> u64 {
+    let headers = message.headers.as_ref();
+    let left = headers.and_then(|headers| headers.get("Nats-Pending-Messages"));
+    left.and_then(|left| left.as_str().parse().ok()).unwrap_or(BATCH)
 }
 
 fn lost(why: &str) -> BusError {

@@ -4,15 +4,14 @@
 //! than that, and stays so, is gone. After a purge of the whole stream all is gone that stood at the look before: only
 //! then the watch must begin anew. A purge of some keys, which nobody is to hear of, leaves others in their place.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-};
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashMap};
 
 /// Keys are kept as hashes: 200,000 of them are 8 MB at most, and a collision costs a purge unnoticed until the next.
 #[derive(Default)]
 pub(super) struct Standing {
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     keys: HashMap<u64, u64>,
     /// The stream's first and last sequence at the last look.
     first: u64,

@@ -158,12 +158,13 @@ impl Watcher {
         let message = delivery.message;
         let key = message.subject.strip_prefix(&self.subject);
         let key = key.ok_or_else(|| End::Lost("a message of another bucket".to_owned()))?;
-        let revision = delivery.sequence;
+        let (revision, time) = (delivery.sequence, delivery.stored_ns / 1_000_000);
         if message.headers.as_ref().is_some_and(is_marker) {
             standing.delete(key);
             return Ok(KvEvent::Delete {
                 key: key.to_owned(),
                 revision,
+                time,
             });
         }
         standing.put(key, revision);
@@ -171,6 +172,7 @@ impl Watcher {
             key: key.to_owned(),
             value: message.payload,
             revision,
+            time,
         })
     }
 
