@@ -3,22 +3,19 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
     cluster::{ConnectCommand, Session},
-    id,
-    login::{Reply as LoginReply, Request as LoginRequest},
     msg_id, subject,
 };
 use herald_router::failure::Failure;
-use prost::Message;
 
 use crate::{
-    accounts::{Accounts, Busy},
-    attempts::{Attempts, TooOften},
+    accounts::Busy,
+    attempts::TooOften,
     auth::{SessionClaim, signer::Grant, unix_now},
-    config::{AUTH, GatewayConfig, LoginSettings},
+    config::GatewayConfig,
     gateway::Gateway,
     services::CallError,
     sessions,
@@ -26,23 +23,27 @@ use crate::{
 
 mod answer;
 mod backend;
+mod reply;
+mod who;
 
 use answer::{Completed, Verdict, Welcome};
+use who::Gatekeeper;
 
 pub struct Login {
-    settings: LoginSettings,
-    knows: Knows,
-    attempts: Option<Attempts>,
+    gatekeeper: Gatekeeper,
+    /// The service that completes the reply.
+    then: Option<String>,
     reply_id: u32,
     pub secure_cookie: bool,
 }
 
-/// Who knows who somebody is.
-enum Knows {
-    Service(String),
-    Accounts(Accounts),
-    /// `--dev`: every account has every password.
-    Anybody,
+/// A login as it came.
+pub struct Request<'a> {
+    pub gateway: &'a Gateway,
+    pub msg_id: u32,
+    pub bytes: Bytes,
+    /// The client's.
+    pub address: IpAddr,
 }
 
 /// What the client is told.
@@ -86,40 +87,24 @@ impl From<Busy> for LoginError {
 
 impl Login {
     pub fn new(config: &GatewayConfig) -> Self {
-        let settings = config.login.clone();
-        let knows = match (&settings.service, Accounts::new(&settings.accounts)) {
-            (Some(service), _) => Knows::Service(service.clone()),
-            (None, Some(accounts)) => Knows::Accounts(accounts),
-            (None, None) if config.dev => Knows::Anybody,
-            (None, None) => Knows::Service(AUTH.to_owned()),
-        };
         Self {
-            knows,
-            attempts: Attempts::new(&settings, config.limits.rates_lifted),
-            reply_id: msg_id::string_hash(&settings.reply),
+            gatekeeper: Gatekeeper::new(config),
+            then: config.login.then.clone(),
+            reply_id: msg_id::string_hash(&config.login.reply),
             secure_cookie: config.session.secure_cookie.unwrap_or(!config.dev),
-            settings,
         }
     }
 
+    /// Whether one of this address may try now.
     pub fn may_try(&self, address: IpAddr) -> Result<(), LoginError> {
-        match &self.attempts {
-            Some(attempts) => Ok(attempts.from_address(address)?),
-            None => Ok(()),
-        }
+        self.gatekeeper.may_try(address)
     }
 
-    pub async fn log_in(
-        &self,
-        gateway: &Gateway,
-        msg_id: u32,
-        body: Bytes,
-        address: IpAddr,
-    ) -> Result<LoggedIn, LoginError> {
-        if !gateway.auth.can_sign() {
+    pub async fn log_in(&self, request: Request<'_>) -> Result<LoggedIn, LoginError> {
+        if !request.gateway.auth.can_sign() {
             return Err(LoginError::NotServed);
         }
-        let (verdict, reply_id) = self.verdict(gateway, msg_id, &body, address).await?;
+        let (verdict, reply_id) = self.gatekeeper.verdict(&request).await?;
         let reply_id = reply_id.unwrap_or(self.reply_id);
         let refused = |reply| LoggedIn {
             reply_id,
@@ -131,167 +116,66 @@ impl Login {
             Verdict::Welcome(welcome) => welcome,
         };
         let session = sessions::new_id();
-        let completed = self
-            .complete(gateway, msg_id, body, &welcome, &session, address)
-            .await?;
+        let completed = match &self.then {
+            Some(service) => backend::complete(&request, service, &welcome, &session).await?,
+            None => Completed::default(),
+        };
         let completed = match completed {
             Completed::Refused(reply) => return Ok(refused(reply)),
             Completed::With(completed) => completed,
         };
-        let token = self.begin(gateway, &welcome, &session, address).await?;
+        let token = begin(&request, &welcome, &session).await?;
         Ok(LoggedIn {
             reply_id,
-            reply: reply(&welcome, &completed),
+            reply: reply::to(&welcome, &completed),
             token: Some(token),
         })
     }
+}
 
-    /// Counts as a failed attempt of the account unless it comes out otherwise.
-    async fn verdict(
-        &self,
-        gateway: &Gateway,
-        msg_id: u32,
-        body: &Bytes,
-        address: IpAddr,
-    ) -> Result<(Verdict, Option<u32>), LoginError> {
-        // Backends may take logins of any form; whatever reads as the article's names an account.
-        let request = LoginRequest::decode(body.clone());
-        let account = request
-            .as_ref()
-            .map_or("", |request| request.account.as_str())
-            .to_owned();
-        let attempts = self.attempts.as_ref().filter(|_| !account.is_empty());
-        if let Some(attempts) = attempts {
-            attempts.of_account(&account)?;
-        }
-        let verdict = match &self.knows {
-            Knows::Service(service) => backend::verdict(gateway, service, msg_id, body, address).await,
-            Knows::Accounts(accounts) => self.by_accounts(accounts, request).await.map(|verdict| (verdict, None)),
-            Knows::Anybody => anybody(request).map(|verdict| (verdict, None)),
-        };
-        if let Some(attempts) = attempts
-            && !matches!(verdict, Ok((Verdict::Refused(_), _)))
-        {
-            attempts.succeeded(&account);
-        }
-        verdict
-    }
-
-    async fn by_accounts(&self, accounts: &Accounts, request: Parsed) -> Result<Verdict, LoginError> {
-        let LoginRequest { account, password } = request.map_err(no_login)?;
-        Ok(match accounts.verify(&account, password).await? {
-            Some(known) => Verdict::Welcome(Welcome {
-                account,
-                groups: known.groups.clone(),
-                broadcast: known.broadcast,
-                ..Welcome::named(known.user())
-            }),
-            None => Verdict::refused(self.settings.refused_code),
-        })
-    }
-
-    async fn complete(
-        &self,
-        gateway: &Gateway,
-        msg_id: u32,
-        body: Bytes,
-        welcome: &Welcome,
-        session: &str,
-        address: IpAddr,
-    ) -> Result<Completed, LoginError> {
-        match &self.settings.then {
-            Some(service) => backend::complete(gateway, service, msg_id, body, welcome, session, address).await,
-            None => Ok(Completed::default()),
-        }
-    }
-
-    async fn begin(
-        &self,
-        gateway: &Gateway,
-        welcome: &Welcome,
-        id: &str,
-        address: IpAddr,
-    ) -> Result<(String, u64), LoginError> {
-        let Welcome { user, groups, .. } = welcome;
-        if !groups.is_empty() {
-            let command = ConnectCommand {
-                user: user.clone(),
-                groups: groups.clone(),
-                dedup: format!("c.{}.0", subject::escape(id)),
-                node: String::new(),
-            };
-            gateway.routers.connect(command).await?;
-        }
-        let session = Session {
-            account: welcome.account.clone(),
+async fn begin(request: &Request<'_>, welcome: &Welcome, id: &str) -> Result<(String, u64), LoginError> {
+    let Request { gateway, address, .. } = request;
+    let Welcome { user, groups, .. } = welcome;
+    if !groups.is_empty() {
+        let command = ConnectCommand {
+            user: user.clone(),
             groups: groups.clone(),
-            broadcast: welcome.broadcast,
-            address: address.to_string(),
-            ..Session::default()
+            dedup: format!("c.{}.0", subject::escape(id)),
+            node: String::new(),
         };
-        let session = gateway.sessions.begin(user, id, session).await?;
-        for older in gateway.sessions.to_make_way(user, id, &session).await? {
-            gateway.sessions.end(&gateway.routers, user, &older, true).await?;
-        }
-        Ok(self.token(gateway, user, id, &session)?)
+        gateway.routers.connect(command).await?;
     }
-
-    /// The newest token of a session, and its end in Unix seconds.
-    pub fn token(&self, gateway: &Gateway, user: &str, id: &str, session: &Session) -> Result<(String, u64), Failure> {
-        let expires = session.expires / 1000;
-        let claim = SessionClaim {
-            id: id.to_owned(),
-            generation: session.generation,
-        };
-        let grant = Grant {
-            user,
-            account: Some(&session.account),
-            groups: &session.groups,
-            broadcast: session.broadcast,
-            issued: unix_now(),
-            expires,
-            session: Some(&claim),
-        };
-        let signed = gateway.auth.sign(&grant);
-        let token = signed.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
-        Ok((token, expires))
-    }
-}
-
-type Parsed = Result<LoginRequest, prost::DecodeError>;
-
-fn no_login(_: prost::DecodeError) -> LoginError {
-    LoginError::BadRequest("bytes: no login".to_owned())
-}
-
-fn anybody(request: Parsed) -> Result<Verdict, LoginError> {
-    let account = request.map_err(no_login)?.account;
-    id::check("account", &account).map_err(|error| LoginError::BadRequest(error.to_string()))?;
-    Ok(Verdict::Welcome(Welcome::named(&account)))
-}
-
-/// The application's own bytes where it gave them, with what the second service has added: protobuf messages that are
-/// put one behind the other read as one.
-fn reply(welcome: &Welcome, completed: &answer::Completion) -> Bytes {
-    let mut reply = BytesMut::new();
-    match &welcome.bytes {
-        Some(bytes) => reply.extend_from_slice(bytes),
-        None => {
-            let own = LoginReply {
-                err_code: 0,
-                user_id: welcome.user.parse().unwrap_or(0),
-                account: welcome.account.clone(),
-                user_brief: Bytes::new(),
-                server_time: i64::try_from(unix_now()).unwrap_or(i64::MAX),
-            };
-            reply.extend_from_slice(&own.encode_to_vec());
-        }
-    }
-    let brief = LoginReply {
-        user_brief: completed.user_brief.clone(),
-        ..LoginReply::default()
+    let session = Session {
+        account: welcome.account.clone(),
+        groups: groups.clone(),
+        broadcast: welcome.broadcast,
+        address: address.to_string(),
+        ..Session::default()
     };
-    reply.extend_from_slice(&brief.encode_to_vec());
-    reply.extend_from_slice(&completed.bytes);
-    reply.freeze()
+    let session = gateway.sessions.begin(user, id, session).await?;
+    for older in gateway.sessions.to_make_way(user, id, &session).await? {
+        gateway.sessions.end(&gateway.routers, user, &older, true).await?;
+    }
+    Ok(token(gateway, user, id, &session)?)
+}
+
+/// The newest token of a session, and its end in Unix seconds.
+pub fn token(gateway: &Gateway, user: &str, id: &str, session: &Session) -> Result<(String, u64), Failure> {
+    let expires = session.expires / 1000;
+    let claim = SessionClaim {
+        id: id.to_owned(),
+        generation: session.generation,
+    };
+    let grant = Grant {
+        user,
+        account: Some(&session.account),
+        groups: &session.groups,
+        broadcast: session.broadcast,
+        issued: unix_now(),
+        expires,
+        session: Some(&claim),
+    };
+    let signed = gateway.auth.sign(&grant);
+    let token = signed.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    Ok((token, expires))
 }

@@ -1,55 +1,30 @@
 //! Asking the services that know who somebody is.
 
-use std::net::IpAddr;
-
-use bytes::Bytes;
-
 use super::{
-    LoginError,
+    LoginError, Request,
     answer::{Completed, Verdict, Welcome},
 };
 use crate::{
     event::OCTETS,
-    gateway::Gateway,
     services::{Call, CallError, Caller, Reply},
 };
 
 /// The login's bytes go to the service untouched.
-pub(super) async fn verdict(
-    gateway: &Gateway,
-    service: &str,
-    msg_id: u32,
-    body: &Bytes,
-    address: IpAddr,
-) -> Result<(Verdict, Option<u32>), LoginError> {
-    let caller = Caller {
-        user: None,
-        session: None,
-        connection: None,
-        address,
-    };
-    let reply = ask(gateway, service, msg_id, body.clone(), caller).await?;
+pub(super) async fn verdict(request: &Request<'_>, service: &str) -> Result<(Verdict, Option<u32>), LoginError> {
+    let reply = ask(request, service, None, None).await?;
     let verdict = Verdict::parse(&reply.body).ok_or(LoginError::BadAnswer)?;
     Ok((verdict, reply.msg_id))
 }
 
 /// The second service learns who it is, and with which session it will be.
 pub(super) async fn complete(
-    gateway: &Gateway,
+    request: &Request<'_>,
     service: &str,
-    msg_id: u32,
-    body: Bytes,
     welcome: &Welcome,
     session: &str,
-    address: IpAddr,
 ) -> Result<Completed, LoginError> {
-    let caller = Caller {
-        user: Some(welcome.user.clone()),
-        session: Some(session.to_owned()),
-        connection: None,
-        address,
-    };
-    match ask(gateway, service, msg_id, body, caller).await {
+    let answered = ask(request, service, Some(welcome.user.clone()), Some(session.to_owned())).await;
+    match answered {
         Ok(reply) => Completed::parse(&reply.content_type, reply.body).ok_or(LoginError::BadAnswer),
         // Its error is the client's `errCode`.
         Err(CallError::Refused { status, .. }) => Ok(Completed::refused(i32::from(status))),
@@ -57,15 +32,25 @@ pub(super) async fn complete(
     }
 }
 
-async fn ask(gateway: &Gateway, service: &str, msg_id: u32, body: Bytes, caller: Caller) -> Result<Reply, CallError> {
+async fn ask(
+    request: &Request<'_>,
+    service: &str,
+    user: Option<String>,
+    session: Option<String>,
+) -> Result<Reply, CallError> {
     let call = Call {
         service: service.into(),
         method: None,
-        body,
+        body: request.bytes.clone(),
         content_type: OCTETS,
-        msg_id: Some(msg_id),
-        caller,
+        msg_id: Some(request.msg_id),
+        caller: Caller {
+            user,
+            session,
+            connection: None,
+            address: request.address,
+        },
     };
-    let limits = gateway.services.limits(service);
-    gateway.services.call(call, limits).await
+    let services = &request.gateway.services;
+    services.call(call, services.limits(service)).await
 }

@@ -9,7 +9,7 @@ use super::{Refusal, cookie, envelope::Envelope};
 use crate::{
     gateway::Gateway,
     http_body,
-    login::{LoggedIn, LoginError},
+    login::{self, LoggedIn, LoginError},
     metrics,
 };
 
@@ -24,7 +24,12 @@ pub(super) async fn serve(
     let envelope = Envelope::parse(&body).map_err(Refusal::bad_request)?;
     let outcome = gateway
         .login
-        .log_in(gateway, envelope.msg_id, envelope.bytes, client)
+        .log_in(login::Request {
+            gateway,
+            msg_id: envelope.msg_id,
+            bytes: envelope.bytes,
+            address: client,
+        })
         .await;
     metrics::login(match &outcome {
         Ok(LoggedIn { token: Some(_), .. }) => "logged_in",

@@ -7,7 +7,7 @@ use super::{LOGIN_AGAIN, Refusal, cookie};
 use crate::{
     auth::{Identity, SessionClaim, source},
     gateway::Gateway,
-    metrics,
+    login, metrics,
     sessions::Refreshed,
 };
 
@@ -37,7 +37,7 @@ async fn refresh(gateway: &Gateway, token: &str) -> Result<(String, u64), Refusa
             return Err(Refusal::unauthorized(LOGIN_AGAIN));
         }
     };
-    Ok(gateway.login.token(gateway, &identity.user, &claim.id, &session)?)
+    Ok(login::token(gateway, &identity.user, &claim.id, &session)?)
 }
 
 /// Who shows this token, which may have expired a short while ago. Tokens without a session are renewed by those who
