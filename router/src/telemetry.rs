@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, LoggingSettings};
 
@@ -19,11 +20,17 @@ pub fn start_logging(settings: &LoggingSettings) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&settings.level)?)
         .with_writer(std::io::stderr);
-    let started = match settings.format {
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
-    started.map_err(|e| anyhow::anyhow!(e))
+    let discreet = filter_fn(is_discreet);
+    match settings.format {
+        LogFormat::Text => builder.with_ansi(false).finish().with(discreet).try_init()?,
+        LogFormat::Json => builder.json().finish().with(discreet).try_init()?,
+    }
+    Ok(())
+}
+
+/// Libraries that trace tell what they send and receive, and so bodies, tokens and passwords.
+fn is_discreet(event: &Metadata<'_>) -> bool {
+    event.target().starts_with("herald") || *event.level() <= Level::DEBUG
 }
 
 pub fn start_metrics(shutdown: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<PrometheusHandle> {

@@ -23,18 +23,22 @@ fn free_port() -> u16 {
 }
 
 impl Haproxy {
-    /// One that is down is noticed by its refusals, and then asked again each tenth of a second. What a node that is
-    /// ending did not answer is asked of another.
-    pub async fn start(gateways: &[SocketAddr]) -> Self {
+    /// Of each gateway where it serves clients and where it says whether it is ready, which is asked each tenth of a
+    /// second. What a node that is ending did not answer is asked of another.
+    pub async fn start(gateways: &[(SocketAddr, SocketAddr)]) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let servers = gateways.iter().enumerate();
-        let servers = servers.map(|(i, to)| format!("    server gateway{i} {to} check inter 100ms fall 1 rise 1\n"));
+        let servers = servers.map(|(i, (to, admin))| {
+            let port = admin.port();
+            format!("    server gateway{i} {to} check port {port} inter 100ms fall 1 rise 1\n")
+        });
         let servers: String = servers.collect();
         let config = file(&format!(
             "defaults\n    mode http\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n\
              \x20   option redispatch 1\n    retries 3\n    retry-on conn-failure empty-response\n\
              frontend public\n    bind {address}\n    default_backend gateways\n\
-             backend gateways\n    balance roundrobin\n    option forwardfor\n{servers}"
+             backend gateways\n    balance roundrobin\n    option forwardfor\n\
+             \x20   option httpchk GET /health/ready\n    http-check expect status 200\n{servers}"
         ));
         let child = Command::new("haproxy")
             .arg("-f")

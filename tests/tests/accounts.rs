@@ -87,7 +87,7 @@ async fn guesses_are_limited_by_account_whether_it_exists_or_not() {
 
 #[tokio::test]
 async fn attempts_are_limited_by_address_and_others_are_not_touched() {
-    let gateway = gateway("attempts_per_address = 5", "trusted_proxies = ['127.0.0.0/8']").await;
+    let gateway = gateway("attempts_per_address = 1", "trusted_proxies = ['127.0.0.0/8']").await;
     let address = gateway.public();
     let from = async |client: &str| {
         let body = envelope(1, &login_request("zbj", PASSWORD));
@@ -95,9 +95,8 @@ async fn attempts_are_limited_by_address_and_others_are_not_touched() {
             .await
             .status
     };
-    for _ in 0..5 {
-        assert_eq!(from("203.0.113.9").await, 200);
-    }
+    // One a minute, so that a slow machine is none the better for it.
+    assert_eq!(from("203.0.113.9").await, 200);
     assert_eq!(from("203.0.113.9").await, 429);
     assert_eq!(
         from("6.6.6.6, 203.0.113.9").await,
@@ -268,7 +267,7 @@ async fn no_secret_reaches_a_log() {
     get(gateway.admin(), "/metrics").await;
     let signature = |token: &str| token.rsplit('.').next().unwrap().to_owned();
     let log = gateway.log();
-    assert!(log.contains("TRACE"), "it talks: {log}");
+    assert!(log.contains("DEBUG"), "it talks: {log}");
     for secret in [
         PASSWORD,
         hash().rsplit('$').next().unwrap(),

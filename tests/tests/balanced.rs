@@ -26,9 +26,9 @@ fn key(kid: &str) -> String {
     format!("[[auth.keys]]\nkid = '{kid}'\nalgorithm = 'HS256'\nsecret = 'the-secret-of-{kid}-0123456789abcdef'\n")
 }
 
-async fn gateway(config: &Path, nats: &str, listen: &str) -> Node {
+async fn gateway(config: &Path, nats: &str, listen: &str, admin: &str) -> Node {
     let arguments = [
-        "--dev", "--nats", nats, "--listen", listen, "--admin", FREE, "--drain", "1s", "--config",
+        "--dev", "--nats", nats, "--listen", listen, "--admin", admin, "--drain", "1s", "--config",
     ];
     let arguments = arguments.map(str::to_owned).into_iter();
     let mut node = Node::start("herald-gateway", arguments.chain([config.to_str().unwrap().to_owned()])).await;
@@ -82,9 +82,9 @@ async fn a_thousand_users_get_no_wrong_answer_while_keys_and_nodes_change() {
     write("old");
     let mut gateways = Vec::new();
     for _ in 0..3 {
-        gateways.push(gateway(&config, &nats, FREE).await);
+        gateways.push(gateway(&config, &nats, FREE, FREE).await);
     }
-    let addresses: Vec<SocketAddr> = gateways.iter().map(Node::public).collect();
+    let addresses: Vec<(SocketAddr, SocketAddr)> = gateways.iter().map(|node| (node.public(), node.admin())).collect();
     let haproxy = Haproxy::start(&addresses).await;
     let mut playing = stream::iter(0..USERS)
         .map(|user| play(haproxy.address, user))
@@ -100,10 +100,10 @@ async fn a_thousand_users_get_no_wrong_answer_while_keys_and_nodes_change() {
             // The others play on meanwhile.
             let mut old = gateways.remove(1);
             old.terminate();
-            let listen = addresses[1].to_string();
+            let (listen, admin) = (addresses[1].0.to_string(), addresses[1].1.to_string());
             let restart = async {
                 assert!(old.exit().await.success());
-                gateway(&config, &nats, &listen).await
+                gateway(&config, &nats, &listen, &admin).await
             };
             tokio::pin!(restart);
             let new = loop {

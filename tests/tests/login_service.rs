@@ -62,7 +62,11 @@ impl World {
             .subscribe(format!("herald-dev.svc.{service}"))
             .await
             .unwrap();
-        self.client.flush().await.unwrap();
+        // Once its own word has come back, the server knows of the subscription too.
+        let inbox = self.client.new_inbox();
+        let mut back = self.client.subscribe(inbox.clone()).await.unwrap();
+        self.client.publish(inbox, Bytes::new()).await.unwrap();
+        back.next().await.unwrap();
         let client = self.client.clone();
         tokio::spawn(async move {
             while let Some(request) = requests.next().await {
