@@ -6,7 +6,7 @@ use std::{net::IpAddr, time::Duration};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, Response, StatusCode, Uri,
+    Request, Response, Uri,
     body::{Body as _, Incoming},
     header::{self, HeaderMap},
 };
@@ -20,7 +20,7 @@ use super::{
     Call, CallError, Reply,
     headers::{self, ERROR_TEXT, MSG_ID},
 };
-use crate::config::ServiceSettings;
+use crate::{config::ServiceSettings, dialect::body};
 use address::{Allowed, Resolver};
 
 mod address;
@@ -58,8 +58,8 @@ impl Fault {
 type Connector = HttpsConnector<HttpConnector<Resolver>>;
 
 pub struct Upstream {
-    /// Without a slash at its end.
-    base: String,
+    /// Where a call without a method goes, as it is configured.
+    url: String,
     client: Client<Connector, Full<Bytes>>,
 }
 
@@ -88,7 +88,7 @@ impl Upstream {
             .http1_max_buf_size(READ)
             .build(connector);
         Ok(Self {
-            base: url.trim_end_matches('/').to_owned(),
+            url: url.to_owned(),
             client,
         })
     }
@@ -112,8 +112,8 @@ impl Upstream {
     fn request(&self, call: Call) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
         // Names of methods are plain: they stand for themselves in a path.
         let uri = match &call.method {
-            Some(method) => format!("{}/{method}", self.base),
-            None => self.base.clone(),
+            Some(method) => format!("{}/{method}", self.url.trim_end_matches('/')),
+            None => self.url.clone(),
         };
         let mut request = Request::post(uri);
         for (name, value) in headers::of(&call) {
@@ -146,7 +146,8 @@ async fn reply(response: Response<Incoming>, most: usize) -> Result<Reply, CallE
             msg_id: headers::msg_id(value(&head.headers, MSG_ID))?,
             body: whole(body, most).await?,
         }),
-        400..=499 => Err(refused(head.status, body).await),
+        status @ 400..=499 if tells(&head.headers) => Err(headers::refused(status, &text(body).await)),
+        status @ 400..=499 => Err(headers::refused(status, "")),
         status => {
             tracing::debug!(status, "an upstream failed");
             Err(CallError::Broken)
@@ -175,15 +176,21 @@ async fn whole(mut body: Incoming, most: usize) -> Result<Bytes, CallError> {
     Ok(whole.freeze())
 }
 
-/// Its text is told if it comes with the first piece.
-async fn refused(status: StatusCode, mut body: Incoming) -> CallError {
+/// A page for browsers says nothing to a client.
+fn tells(headers: &HeaderMap) -> bool {
+    let content_type = value(headers, header::CONTENT_TYPE.as_str()).unwrap_or("text/plain");
+    content_type.starts_with("text/plain") || body::claims_json(content_type)
+}
+
+/// What an error's body says, if it comes with the first piece.
+async fn text(mut body: Incoming) -> String {
     let piece = match body.frame().await {
         Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
         _ => Bytes::new(),
     };
     // A character has up to four bytes. One that is cut is beyond what is told.
     let text = String::from_utf8_lossy(&piece[..piece.len().min(4 * ERROR_TEXT)]);
-    headers::refused(status.as_u16(), text.trim_end_matches(char::REPLACEMENT_CHARACTER))
+    text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned()
 }
 
 /// The error with its causes: the client's own text says nothing.

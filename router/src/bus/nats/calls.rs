@@ -82,23 +82,23 @@ impl Calls {
     }
 
     async fn listen(&self) -> Result<Vec<String>> {
-        let mut inboxes = Vec::new();
+        let link = &self.shared.link;
+        let (mut inboxes, mut subscribers) = (Vec::new(), Vec::new());
         for _ in 0..INBOXES {
-            inboxes.push(self.inbox().await?);
+            let inbox = link.client().new_inbox();
+            // The client renews it at each reconnect.
+            subscribers.push(link.subscribe(format!("{inbox}.*")).await?);
+            inboxes.push(inbox);
+        }
+        // Only now, so that whoever gives up before leaves no task behind.
+        for answers in subscribers {
+            let (waiting, shutdown) = (self.waiting.clone(), self.shared.shutdown.clone());
+            self.shared.tasks.spawn(async move {
+                shutdown.run_until_cancelled(hand_out(answers, &waiting)).await;
+                waiting.askers.lock().clear();
+            });
         }
         Ok(inboxes)
-    }
-
-    /// The client renews the subscription at each reconnect.
-    async fn inbox(&self) -> Result<String> {
-        let inbox = self.shared.link.client().new_inbox();
-        let answers = self.shared.link.subscribe(format!("{inbox}.*")).await?;
-        let (waiting, shutdown) = (self.waiting.clone(), self.shared.shutdown.clone());
-        self.shared.tasks.spawn(async move {
-            shutdown.run_until_cancelled(hand_out(answers, &waiting)).await;
-            waiting.askers.lock().clear();
-        });
-        Ok(inbox)
     }
 }
 
