@@ -11,6 +11,7 @@ pub mod command;
 pub mod events;
 pub mod failover;
 pub mod follower;
+pub mod foreign;
 pub mod gateway;
 pub mod heard;
 pub mod http;

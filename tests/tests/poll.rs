@@ -343,14 +343,15 @@ async fn over_two_hundred_cuts_nothing_is_lost_and_nothing_comes_twice() {
     let mut dice = StdRng::seed_from_u64(7);
     for cut in 0..200 {
         let at = addresses[dice.random_range(0..2)];
-        bob.cut_after(at, Duration::from_millis(dice.random_range(1..60))).await;
+        bob.cut_after(at, Duration::from_millis(dice.random_range(1..120)))
+            .await;
         if cut % 4 == 0 {
             bob.poll(addresses[dice.random_range(0..2)], 5).await;
         }
     }
     stop.send(true).unwrap();
     let said = sender.await.unwrap();
-    assert!(said.iter().sum::<usize>() > 1_000, "{said:?}");
+    assert!(said.iter().sum::<usize>() > 800, "{said:?}");
     let all: usize = said.iter().sum();
     bob.until(addresses[1], "all", |bob| bob.heard.count() >= all).await;
     for (target, count) in ["user.bob", "group.g1", "all"].into_iter().zip(said) {
