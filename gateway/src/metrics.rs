@@ -52,13 +52,13 @@ pub fn describe() {
         CLOSES,
         "Connections closed, by close code; \"peer\": the client closed or went away"
     );
-    describe_counter!(COMMANDS, "Frames from clients, by what they asked for");
+    describe_counter!(COMMANDS, "Frames and requests from clients, by what they asked for");
     describe_counter!(PUSHED, "Pushes put into connections' outboxes");
     describe_counter!(DROPPED, "Ephemeral pushes dropped for one receiver, by reason");
     describe_counter!(
         BYTES_OUT,
         Unit::Bytes,
-        "Bytes written to WebSocket connections, each reported at its end and every 16 KiB"
+        "Bytes written to WebSockets and streams of events"
     );
     describe_counter!(VOID, "Messages stored so late that they are void");
     describe_counter!(DUPLICATES, "Live copies that had been delivered before");
@@ -98,7 +98,6 @@ pub fn describe() {
         Unit::Seconds,
         "Time since this node's lease was last refreshed; beyond 10 s its users count as offline"
     );
-    describe_counter!(REFUSED, "Upgrades and HTTP requests refused, by reason");
     describe_counter!(LOGINS, "Attempts to log in, by outcome");
     describe_counter!(REFRESHES, "Tokens asked to be refreshed, by outcome");
     describe_counter!(
@@ -115,6 +114,7 @@ pub fn describe() {
         "Time from a call to a backend to its end, by service"
     );
     describe_gauge!(CALLS_IN_FLIGHT, "Calls to backends that are under way");
+    describe_counter!(REFUSED, "Upgrades and requests of clients refused, by reason");
     describe_gauge!(BUS_READY, "1 while the message bus can be used, else 0");
 }
 

@@ -35,6 +35,17 @@ impl http::Handler for Public {
         self.0.addresses.open_http(peer.ip()).ok()
     }
 
+    /// A client that is gone without a word is found by what it does not take in: those that only read have no other
+    /// sign of life. As long as a WebSocket may be silent.
+    #[cfg(target_os = "linux")]
+    fn prepare(&self, socket: &tokio::net::TcpStream) {
+        let limits = &self.0.limits;
+        let patience = limits.ping_interval + limits.pong_timeout;
+        if let Err(error) = socket2::SockRef::from(socket).set_tcp_user_timeout(Some(patience)) {
+            tracing::debug!(%error, "a connection that is gone already");
+        }
+    }
+
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let gateway = &self.0;
         if gateway.dev && !origin::host_is_loopback(&request) {

@@ -12,6 +12,7 @@ pub mod command;
 pub mod events;
 pub mod failover;
 pub mod follower;
+pub mod foreign;
 pub mod gateway;
 pub mod golang;
 pub mod haproxy;

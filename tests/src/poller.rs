@@ -66,12 +66,11 @@ impl Poller {
         self.take(&answer)
     }
 
-    /// Goes away unless the answer has come within `time`.
-    pub async fn cut_after(&mut self, address: SocketAddr, time: Duration) {
+    /// Goes away unless the answer has come within `time`; whether it did.
+    pub async fn cut_after(&mut self, address: SocketAddr, time: Duration) -> bool {
         let ask = self.ask(30);
-        if let Ok(answer) = timeout(time, post(address, "/poll", &self.token, &ask)).await {
-            self.take(&answer);
-        }
+        let answer = timeout(time, post(address, "/poll", &self.token, &ask)).await;
+        answer.map(|answer| self.take(&answer)).is_err()
     }
 
     fn take(&mut self, answer: &Response) -> usize {
@@ -108,7 +107,7 @@ impl Poller {
 pub async fn chatter(mut client: Client, user: &str, group: &str, stopped: watch::Receiver<bool>) -> [usize; 3] {
     let targets = [json!({"user": user}), json!({"group": group}), json!({"all": true})];
     let mut said = [0; 3];
-    let mut pace = interval(Duration::from_millis(4));
+    let mut pace = interval(Duration::from_millis(3));
     while !*stopped.borrow() {
         pace.tick().await;
         let at = said.iter().sum::<usize>() % targets.len();

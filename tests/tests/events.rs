@@ -8,8 +8,9 @@ use herald_tests::{
     cluster::Cluster,
     events::{Events, Listener},
     eventually,
+    foreign::Foreign,
     gateway::{API_KEY, Config, SECRET, dev_gateway},
-    http,
+    http::{self, DEV_API_KEY},
     metrics::Metrics,
     poller::{chatter, post},
     process::Node,
@@ -380,4 +381,40 @@ async fn over_two_hundred_cuts_nothing_is_lost_and_nothing_comes_twice() {
         assert_eq!(bob.heard.bodies(target), expected, "{target}");
     }
     assert_eq!((bob.heard.late, bob.gaps), (0, 0));
+}
+
+/// A library that knows nothing of Herald reads the stream, and resumes by the standard's own means.
+#[tokio::test]
+async fn a_foreign_client_reads_and_resumes() {
+    let gateway = dev_gateway().await;
+    let address = gateway.public();
+    let mut alice = Client::dev(address, "alice").await;
+    let url = format!("http://{address}/events?token={}", token::dev("bob"));
+    let mut bob = Foreign::start("events.py", &[&url]).await;
+    assert_eq!(bob.next().await.unwrap()["event"], "connected");
+    let body = json!({"text": "grüße\nan alle", "n": [1, null]});
+    alice.say(to_bob(), body.clone()).await;
+    let event = bob.next().await.unwrap();
+    let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+    assert_eq!((&event["event"], &data["message"]["body"]), (&json!("message"), &body));
+    let cursor = bob.next().await.unwrap();
+    assert_eq!(cursor["event"], "cursor");
+    let last = cursor["id"].as_str().unwrap().to_owned();
+    drop(bob);
+    alice.say(to_bob(), json!("meanwhile")).await;
+    let mut bob = Foreign::start("events.py", &[&url, &last]).await;
+    assert_eq!(bob.next().await.unwrap()["event"], "connected");
+    let event = bob.next().await.unwrap();
+    assert!(event["data"].as_str().unwrap().contains("meanwhile"), "{event}");
+    let bearer = format!("Bearer {DEV_API_KEY}");
+    let path = "/api/v1/users/bob/connections";
+    http::request(gateway.admin(), "DELETE", path, &[("Authorization", &bearer)], b"").await;
+    loop {
+        let event = bob.next().await.expect("a word at the end");
+        if event["event"] == "closed" {
+            assert!(event["data"].as_str().unwrap().contains("4102"), "{event}");
+            break;
+        }
+    }
+    assert_eq!(bob.next().await, None, "the library saw an orderly end");
 }

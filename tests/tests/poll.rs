@@ -341,17 +341,16 @@ async fn over_two_hundred_cuts_nothing_is_lost_and_nothing_comes_twice() {
     let alice = Client::with_token(addresses[0], Dialect::Json, &token::dev_with("alice", &groups)).await;
     let sender = tokio::spawn(herald_tests::poller::chatter(alice, "bob", "g1", stopped));
     let mut dice = StdRng::seed_from_u64(7);
-    for cut in 0..200 {
-        let at = addresses[dice.random_range(0..2)];
-        bob.cut_after(at, Duration::from_millis(dice.random_range(1..60))).await;
-        if cut % 4 == 0 {
-            bob.poll(addresses[dice.random_range(0..2)], 5).await;
-        }
+    let mut cuts = 0;
+    while cuts < 200 {
+        // About as long as an answer takes, so that some are cut before they are given, and some on their way.
+        let time = Duration::from_micros(dice.random_range(0..12_000));
+        cuts += usize::from(bob.cut_after(addresses[dice.random_range(0..2)], time).await);
     }
     stop.send(true).unwrap();
     let said = sender.await.unwrap();
-    assert!(said.iter().sum::<usize>() > 1_000, "{said:?}");
     let all: usize = said.iter().sum();
+    assert!(all > 300, "{said:?}");
     bob.until(addresses[1], "all", |bob| bob.heard.count() >= all).await;
     for (target, count) in ["user.bob", "group.g1", "all"].into_iter().zip(said) {
         let expected: Vec<Value> = (0..count).map(Value::from).collect();
