@@ -154,7 +154,10 @@ impl Conversation {
             large: lanes.large(),
         };
         let waits = self.conn.reader_waits();
-        lanes.beside(query.run(id, command)).await;
+        match command {
+            Beside::Watch { .. } | Beside::Unwatch { .. } => lanes.watching(query.run(id, command)).await,
+            Beside::History(_) | Beside::Presence(_) => lanes.beside(query.run(id, command)).await,
+        }
         drop(waits);
     }
 }
