@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -51,6 +51,8 @@ pub struct Conn {
     flusher: Arc<Flusher>,
     /// Set once, when the client is known.
     member: Mutex<Option<Member>>,
+    /// Its connect has succeeded: the user is online by it.
+    present: AtomicBool,
     /// When the last frame came, in ticks of [`clock`].
     last_in: AtomicU32,
     /// How many commands the reader waits for before it reads on: silence is then not the client's fault.
@@ -86,6 +88,7 @@ impl Conn {
             socket,
             flusher,
             member: Mutex::new(None),
+            present: AtomicBool::new(false),
             last_in: AtomicU32::new(clock::ticks()),
             waiting: AtomicU32::new(0),
             expires: AtomicU64::new(u64::MAX),
@@ -150,6 +153,15 @@ impl Conn {
 
     pub fn member(&self) -> Option<Member> {
         self.member.lock().clone()
+    }
+
+    /// From now on the user counts as online by this connection.
+    pub fn set_present(&self) {
+        self.present.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_present(&self) -> bool {
+        self.present.load(Ordering::Relaxed)
     }
 
     pub fn saw_frame(&self) {

@@ -82,6 +82,8 @@ impl Gateway {
                 return Err(refused);
             }
         };
+        conn.set_present();
+        self.announced(&user).await;
         let connected = Connected {
             user: identity.user.clone(),
             connection: conn.id.to_string(),
@@ -153,8 +155,7 @@ impl Gateway {
             dedup: format!("c.{}.0", escape(&conn.id)),
             node: self.node.clone(),
         };
-        let (told, ()) = tokio::join!(self.routers.connect(command), self.announced(user));
-        let told = told?;
+        let told = self.routers.connect(command).await?;
         let replaced = self.admit(conn, user, &told.connections)?;
         let entered = self.hub.enter(conn, user, start, &told.groups).await?;
         self.replace(conn, user, replaced);

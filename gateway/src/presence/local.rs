@@ -15,7 +15,9 @@ const TOLD: usize = 64;
 
 impl Source for Hub {
     fn on_node(&self, user: &str) -> UserOnNode {
-        let conns = self.local_connections(user);
+        let mut conns = self.local_connections(user);
+        // One whose connect may still fail makes nobody online.
+        conns.retain(|conn| conn.is_present());
         let mut infos: Vec<ConnectionInfo> = conns.iter().filter_map(info).collect();
         let since = infos.iter().map(|info| info.since).min();
         // The same order each time, so that what has not changed is not written again.
