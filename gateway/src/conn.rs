@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -57,6 +57,8 @@ pub struct Conn {
     pub address: IpAddr,
     /// Set once, when the client is known.
     member: Mutex<Option<Member>>,
+    /// Its connect has succeeded: the user is online by it.
+    present: AtomicBool,
     /// When the last frame came, in ticks of [`clock`].
     last_in: AtomicU32,
     /// How many commands the reader waits for before it reads on: silence is then not the client's fault.
@@ -88,6 +90,7 @@ impl Conn {
             sink,
             address,
             member: Mutex::new(None),
+            present: AtomicBool::new(false),
             last_in: AtomicU32::new(clock::ticks()),
             waiting: AtomicU32::new(0),
             expires: AtomicU64::new(u64::MAX),
@@ -177,6 +180,15 @@ impl Conn {
         let member = self.member.lock();
         let own = member.as_ref().and_then(|member| member.session.as_deref());
         own == Some(session)
+    }
+
+    /// From now on the user counts as online by this connection.
+    pub fn set_present(&self) {
+        self.present.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_present(&self) -> bool {
+        self.present.load(Ordering::Relaxed)
     }
 
     pub fn saw_frame(&self) {

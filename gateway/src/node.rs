@@ -82,9 +82,13 @@ pub async fn run(
         "gateway started"
     );
 
-    signals.next().await;
+    let (window, ended) = tokio::select! {
+        () = signals.next() => (config.drain, Ok(())),
+        // Where it connects again its clients find the other one, perhaps: no reason to wait.
+        taken = gateway.presence.name_taken() => (Duration::ZERO, Err(taken.into())),
+    };
     tokio::select! {
-        () = drain(&gateway, &config, &stop) => {}
+        () = drain(&gateway, window, &stop) => {}
         () = signals.next() => warn!("asked to stop a second time: stopping at once"),
     }
     background.cancel();
@@ -92,7 +96,7 @@ pub async fn run(
     if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
         warn!("not all work ended in time");
     }
-    Ok(())
+    ended
 }
 
 fn bind_all(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
@@ -147,6 +151,9 @@ fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: C
         if !gateway.revoked.is_known() {
             return Err("revoked tokens are not known yet".into());
         }
+        if !gateway.presence.is_told() {
+            return Err("the node's lease does not stand yet".into());
+        }
         if !gateway.hub.keeps_up() {
             return Err("behind the log".into());
         }
@@ -169,10 +176,10 @@ async fn watch_bus(bus: Bus, end: CancellationToken) {
 }
 
 /// Not ready, no new connections, the others closed one by one; then what is under way may end.
-async fn drain(gateway: &Arc<Gateway>, config: &GatewayConfig, stop: &CancellationToken) {
+async fn drain(gateway: &Arc<Gateway>, window: Duration, stop: &CancellationToken) {
     info!("draining");
     stop.cancel();
-    gateway.drain(config.drain).await;
+    gateway.drain(window).await;
     gateway.tasks.close();
     if tokio::time::timeout(GOODBYE, gateway.tasks.wait()).await.is_err() {
         warn!("not all connections ended in time");

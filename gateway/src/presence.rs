@@ -2,26 +2,28 @@
 //!
 //! One task writes, level-triggered: a change only marks its user, and what is then written is what holds at that
 //! moment, one operation in flight for each key. All keys count only while this node's lease stands; should the lease
-//! be lost (a pause, an expiry), the node begins a new incarnation and puts all its keys again.
+//! be lost (a pause, an expiry), the node begins a new incarnation and puts all its keys again. Should another process
+//! refresh it, under the same name, this one must end.
 
 use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use herald_proto::cluster::UserOnNode;
-use herald_router::{
-    bus::{Bucket, Bus},
-    presence::Fact,
-};
+use herald_router::bus::Bus;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
     time::{MissedTickBehavior, interval, sleep_until},
 };
-use tracing::info;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
 
 use crate::metrics::PresenceCounters;
 
@@ -29,8 +31,10 @@ mod lease;
 mod local;
 mod writer;
 
+pub use lease::NameTaken;
 pub(crate) use local::info;
 
+use lease::NodeLease;
 use writer::Writer;
 
 /// A user's number of connections is written again at most this often; so is what could not be written.
@@ -47,6 +51,11 @@ pub trait Source: Send + Sync {
 pub struct Presence {
     bus: Bus,
     node: String,
+    /// Unlike that of all other processes, those of the same name too.
+    process: String,
+    /// A lease has stood.
+    told: AtomicBool,
+    taken: CancellationToken,
     counters: PresenceCounters,
     changed: Mutex<Changed>,
     wake: Notify,
@@ -64,6 +73,9 @@ impl Presence {
         Arc::new(Self {
             bus,
             node,
+            process: lease::made_up(),
+            told: AtomicBool::new(false),
+            taken: CancellationToken::new(),
             counters: PresenceCounters::new(),
             changed: Mutex::default(),
             wake: Notify::new(),
@@ -91,14 +103,31 @@ impl Presence {
         seen
     }
 
+    /// Whether the cluster has been told of this node at all.
+    pub fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when the node's name turns out to be another's. This one must end then.
+    pub async fn name_taken(&self) -> NameTaken {
+        self.taken.cancelled().await;
+        NameTaken(self.node.clone())
+    }
+
     /// Writes until dropped.
     pub async fn run(self: Arc<Self>, source: Arc<dyn Source>) {
-        let mut writer = Writer::begin(self.clone(), source).await;
+        let Err(taken) = self.clone().write(source).await;
+        error!(%taken);
+        self.taken.cancel();
+    }
+
+    async fn write(self: Arc<Self>, source: Arc<dyn Source>) -> Result<Infallible, NameTaken> {
+        let mut writer = Writer::begin(self.clone(), source).await?;
         let mut rewrite = interval(REWRITE / 4);
         rewrite.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = sleep_until(writer.next_refresh()) => writer.refresh_lease().await,
+                () = sleep_until(writer.next_refresh()) => writer.refresh_lease().await?,
                 _ = rewrite.tick() => {
                     self.counters.age();
                     writer.write_postponed().await;
@@ -121,11 +150,7 @@ impl Presence {
 
     /// Ends the lease, so that the cluster need not wait for its expiry.
     pub async fn leave(&self) {
-        let lease = Fact::Lease {
-            node: self.node.clone(),
-        };
-        let key = lease.key();
-        if let Err(error) = self.bus.kv.delete(Bucket::Presence, &key).await {
+        if let Err(error) = NodeLease::end(&self.node, &self.process, &self.bus).await {
             info!(%error, "the node's lease is left to expire");
         }
     }

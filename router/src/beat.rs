@@ -29,6 +29,7 @@ pub(crate) fn start(
         incarnation: String::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started: id::now_ms(),
+        process: String::new(),
     };
     let (key, lease) = (Fact::Router { node }.key(), bytes::Bytes::from(lease.encode_to_vec()));
     tasks.spawn(async move {

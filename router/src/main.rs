@@ -117,7 +117,10 @@ fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
     config.check(&mut faults);
     if args.dev {
         config.nats.prefix = "herald-dev".to_owned();
-        config.policy = Policy::open();
+        config.policy = Policy {
+            last_seen_kept: config.policy.last_seen_kept,
+            ..Policy::open()
+        };
         if !config.nats.is_loopback() {
             faults.add("nats.urls", "--dev allows only NATS servers on this machine's loopback");
         }

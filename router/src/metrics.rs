@@ -10,6 +10,7 @@ use crate::{
 };
 
 const COMMANDS: &str = "herald_router_commands_total";
+const COMMAND_SECONDS: &str = "herald_router_command_seconds";
 const APPENDS: &str = "herald_router_log_appends_total";
 const APPEND_SECONDS: &str = "herald_router_log_append_seconds";
 const ONLINE: &str = "herald_router_users_online";
@@ -22,6 +23,11 @@ pub fn describe() {
     describe_counter!(
         COMMANDS,
         "Commands answered, by verb and outcome (ok or the error code)"
+    );
+    describe_histogram!(
+        COMMAND_SECONDS,
+        Unit::Seconds,
+        "Time from a command's arrival at this router to its answer, by verb"
     );
     describe_counter!(
         APPENDS,
@@ -45,7 +51,17 @@ pub(crate) fn bus_calls() -> Gauge {
 }
 
 pub(crate) fn command(verb: &str, failure: Option<&Failure>) {
-    let verb = match verb {
+    let outcome = failure.map_or("ok", |f| f.code.as_str());
+    counter!(COMMANDS, "verb" => known(verb), "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn command_took(verb: &str, took: Duration) {
+    histogram!(COMMAND_SECONDS, "verb" => known(verb)).record(took.as_secs_f64());
+}
+
+/// A label must be one of few.
+fn known(verb: &str) -> &'static str {
+    match verb {
         "send" => "send",
         "join" => "join",
         "leave" => "leave",
@@ -56,9 +72,7 @@ pub(crate) fn command(verb: &str, failure: Option<&Failure>) {
         "user" => "user",
         "replace" => "replace",
         _ => "unknown",
-    };
-    let outcome = failure.map_or("ok", |f| f.code.as_str());
-    counter!(COMMANDS, "verb" => verb, "outcome" => outcome).increment(1);
+    }
 }
 
 pub(crate) fn append(took: Duration, outcome: Result<&Appended, &BusError>) {

@@ -1,6 +1,10 @@
 //! Serves commands from the bus, as one of any number of equal routers in one queue group.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use herald_proto::cluster::MemberLeft;
 use prost::Message;
@@ -12,7 +16,7 @@ use crate::{
     beat,
     bus::{Bus, BusError, BusState, Request, Requests},
     core::Router,
-    watches,
+    metrics, watches,
 };
 
 /// Commands under way at once. What comes beyond waits in the subscription; each command ends by its own deadline.
@@ -176,6 +180,7 @@ async fn serve(
 }
 
 async fn spawn(router: &Router, request: Request, permits: &Arc<Semaphore>, tasks: &TaskTracker) {
+    let arrived = Instant::now();
     let Ok(permit) = permits.clone().acquire_owned().await else {
         return; // the semaphore is never closed
     };
@@ -183,6 +188,7 @@ async fn spawn(router: &Router, request: Request, permits: &Arc<Semaphore>, task
     tasks.spawn(async move {
         let verb = request.subject.rsplit('.').next().unwrap_or_default();
         let answer = router.handle(verb, request.payload).await;
+        metrics::command_took(verb, arrived.elapsed());
         if let Err(error) = request.reply.send(answer).await {
             warn!(%error, "an answer could not be sent");
         }

@@ -26,11 +26,35 @@ impl Metrics {
     pub fn get(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or_default()
     }
+
+    /// The upper bound of the histogram's bucket that `part` of what was counted since `before` lies within, in the
+    /// histogram's unit. `labels` as they stand before the bound, `name_bucket{labels,le="`.
+    pub fn bound_since(&self, before: &Self, name: &str, labels: &str, part: f64) -> f64 {
+        let start = format!("{name}_bucket{{{labels},le=\"");
+        let since = |name: &str| self.get(name) - before.get(name);
+        let all = since(&format!("{start}+Inf\"}}"));
+        let bounds = self.0.keys().filter_map(|key| {
+            let bound = key.strip_prefix(&start)?.strip_suffix("\"}")?;
+            let bound = bound.parse::<f64>().ok()?;
+            (since(key) >= part * all).then_some(bound)
+        });
+        bounds.fold(f64::INFINITY, f64::min)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_histogram_tells_within_what_most_of_it_lies() {
+        let before = Metrics::parse("h_bucket{v=\"a\",le=\"1\"} 5\nh_bucket{v=\"a\",le=\"+Inf\"} 5\n");
+        let text =
+            "h_bucket{v=\"a\",le=\"1\"} 95\nh_bucket{v=\"a\",le=\"2.5\"} 104\nh_bucket{v=\"a\",le=\"+Inf\"} 105\n";
+        let after = Metrics::parse(text);
+        let bound = |part| after.bound_since(&before, "h", "v=\"a\"", part);
+        assert_eq!((bound(0.9), bound(0.99), bound(1.0)), (1.0, 2.5, f64::INFINITY));
+    }
 
     #[test]
     fn figures_have_their_name_with_labels() {

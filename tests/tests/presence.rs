@@ -217,6 +217,30 @@ async fn a_connection_watches_only_so_many() {
 }
 
 #[tokio::test]
+async fn the_last_word_on_a_user_wins_though_nobody_waits_for_answers() {
+    let gateway = dev_gateway().await;
+    for dialect in Dialect::BOTH {
+        let mut alice = Client::with_token(gateway.public(), dialect, &token::dev("alice")).await;
+        for verb in ["watch", "unwatch", "watch", "unwatch"] {
+            alice.send(&json!({verb: {"users": ["bob"]}})).await;
+        }
+        for verb in ["unwatch", "watch"] {
+            alice.send(&json!({verb: {"users": ["eve"]}})).await;
+        }
+        // Answered behind all these.
+        watch(&mut alice, &["mia"]).await;
+        let bob = Client::dev(gateway.public(), "bob").await;
+        let eve = Client::dev(gateway.public(), "eve").await;
+        assert_eq!(change(&mut alice).await, online("eve"));
+        assert!(!alice.hears("presence", QUIET / 4).await, "bob is not watched");
+        bob.close().await;
+        eve.close().await;
+        assert_eq!(change(&mut alice).await, offline("eve"));
+        alice.close().await;
+    }
+}
+
+#[tokio::test]
 async fn questions_that_cannot_be_are_refused() {
     let gateway = dev_gateway().await;
     let many: Vec<String> = (0..1001).map(|i| i.to_string()).collect();

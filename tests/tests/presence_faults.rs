@@ -5,14 +5,15 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use herald_tests::{
-    client::{Client, Event},
+    client::{Client, Event, Upgrade},
     cluster::Cluster,
     http::{DEV_API_KEY, post},
     process::Node,
+    token,
 };
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 const USERS: usize = 40;
@@ -21,6 +22,8 @@ const GONE: Duration = Duration::from_secs(28);
 /// No flicker within this, after what might cause one.
 const STAY: Duration = Duration::from_secs(600);
 const QUIET: Duration = Duration::from_secs(6);
+/// Between two questions.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 fn names(kind: &str) -> Vec<String> {
     (0..USERS).map(|n| format!("{kind}{n}")).collect()
@@ -174,9 +177,45 @@ async fn when_nats_is_away_for_longer_than_a_lease_nobody_flickers() {
     cluster.nats.stop();
     assert!(!watcher.hears("presence", Duration::from_secs(12)).await);
     cluster.nats.start_again().await;
+    let admin = cluster.gateways[0].admin();
+    let answers = AbortOnDropHandle::new(tokio::spawn(ask_for(admin, users.clone(), 3 * QUIET)));
     assert!(!watcher.hears("presence", 3 * QUIET).await);
+    assert!(answers.await.unwrap() > 10, "routers answer again");
     cluster.ready().await;
     assert_presence(&cluster.gateways, &users, &[]).await;
+}
+
+/// Asks again and again; each answer that comes must call all of them online. How many came.
+async fn ask_for(admin: SocketAddr, users: Vec<String>, time: Duration) -> usize {
+    let (end, mut answers) = (Instant::now() + time, 0);
+    while Instant::now() < end {
+        let answer = post(admin, "/api/v1/presence", DEV_API_KEY, &json!({"users": users})).await;
+        if answer.status == 200 {
+            let told = answer.json();
+            for user in &users {
+                assert_eq!(told["users"][user]["online"], true, "{user}, answer {answers}");
+            }
+            answers += 1;
+        }
+        sleep(ASK_AGAIN).await;
+    }
+    answers
+}
+
+#[tokio::test]
+async fn one_who_cannot_connect_is_not_announced() {
+    let mut cluster = Cluster::start(1, 1).await;
+    let address = cluster.gateways[0].public();
+    let mut watcher = Client::dev(address, "watcher").await;
+    let answer = watcher.ask(json!({"watch": {"users": ["bob"]}}), "watching").await;
+    assert_eq!(answer["users"]["bob"]["online"], false);
+    for router in &mut cluster.routers {
+        router.kill();
+    }
+    let opening = Upgrade::to(address).query("token", &token::dev("bob")).open();
+    let (mut bob, _) = opening.await.unwrap();
+    assert_eq!(bob.closed().await, 4005, "no router is there to say who bob is");
+    assert!(!watcher.hears("presence", QUIET).await);
 }
 
 /// While there is no leader no lease can be refreshed: those that end by it are not believed.

@@ -27,7 +27,10 @@ pub(super) fn apply(config: &mut GatewayConfig) {
         config.drain = Duration::from_secs(1);
     }
     config.nats.prefix = DEV_PREFIX.to_owned();
-    config.router = Policy::open();
+    config.router = Policy {
+        last_seen_kept: config.router.last_seen_kept,
+        ..Policy::open()
+    };
     config.limits.rates_lifted = true;
     config.auth.keys.push(KeySettings {
         algorithm: Some("HS256".to_owned()),

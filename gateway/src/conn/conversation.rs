@@ -173,9 +173,16 @@ impl Conversation {
             end: lanes.end(),
         };
         let _waits = self.conn.reader_waits();
+        let watches = matches!(command, Beside::Watch { .. } | Beside::Unwatch { .. });
+        let placed = async {
+            match watches {
+                true => lanes.watching(query.run(id, command)).await,
+                false => lanes.beside(query.run(id, command)).await,
+            }
+        };
         // Calls may take minutes, and what waits for their end reads nothing: a client that hangs up must be noticed.
         tokio::select! {
-            () = lanes.beside(query.run(id, command)) => Ok(()),
+            () = placed => Ok(()),
             () = hung_up(&self.conn) => Err(Ending::Peer(None)),
         }
     }

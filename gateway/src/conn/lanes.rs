@@ -1,5 +1,6 @@
 //! In what order one connection's commands are carried out: `send`, `join` and `leave` one after another, the others
-//! beside them, a bounded number at once.
+//! beside them, a bounded number at once. Of these `watch` and `unwatch` come one after another as well, for the last
+//! word on a user must win.
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
@@ -19,7 +20,8 @@ const WAITING: usize = 64;
 /// Made with a connection's first command: an idle one has none.
 pub struct Lanes {
     tasks: TaskTracker,
-    ordered: Arc<Mutex<Ordered>>,
+    ordered: Queue,
+    watching: Queue,
     room: Arc<Semaphore>,
     beside: Arc<Semaphore>,
     large: Arc<Semaphore>,
@@ -28,9 +30,12 @@ pub struct Lanes {
     _ends: DropGuard,
 }
 
+/// Jobs that are carried out one after another.
+type Queue = Arc<Mutex<Waiting>>;
+
 #[derive(Default)]
-struct Ordered {
-    queue: VecDeque<Job>,
+struct Waiting {
+    jobs: VecDeque<Job>,
     running: bool,
 }
 
@@ -41,7 +46,8 @@ impl Lanes {
             _ends: end.clone().drop_guard(),
             end,
             tasks,
-            ordered: Arc::default(),
+            ordered: Queue::default(),
+            watching: Queue::default(),
             room: Arc::new(Semaphore::new(WAITING)),
             beside: Arc::new(Semaphore::new(CONCURRENT_COMMANDS)),
             large: Arc::new(Semaphore::new(1)),
@@ -50,7 +56,16 @@ impl Lanes {
 
     /// Carries `job` out after all that were put here before. Waits for room.
     pub async fn in_order(&self, job: impl Future<Output = ()> + Send + 'static) {
-        let Ok(permit) = self.room.clone().acquire_owned().await else {
+        self.queue(&self.ordered, &self.room, job).await;
+    }
+
+    /// Carries `job` out after all that were put here before, and beside all others. Waits for room.
+    pub async fn watching(&self, job: impl Future<Output = ()> + Send + 'static) {
+        self.queue(&self.watching, &self.beside, job).await;
+    }
+
+    async fn queue(&self, queue: &Queue, room: &Arc<Semaphore>, job: impl Future<Output = ()> + Send + 'static) {
+        let Ok(permit) = room.clone().acquire_owned().await else {
             return; // the semaphore is never closed
         };
         let job: Job = Box::pin(async move {
@@ -58,12 +73,12 @@ impl Lanes {
             drop(permit);
         });
         let start = {
-            let mut ordered = self.ordered.lock();
-            ordered.queue.push_back(job);
-            !std::mem::replace(&mut ordered.running, true)
+            let mut waiting = queue.lock();
+            waiting.jobs.push_back(job);
+            !std::mem::replace(&mut waiting.running, true)
         };
         if start {
-            self.tasks.spawn(run(self.ordered.clone()));
+            self.tasks.spawn(run(queue.clone()));
         }
     }
 
@@ -90,12 +105,12 @@ impl Lanes {
 }
 
 /// Works until nothing waits.
-async fn run(ordered: Arc<Mutex<Ordered>>) {
+async fn run(queue: Queue) {
     loop {
         let job = {
-            let mut ordered = ordered.lock();
-            let Some(job) = ordered.queue.pop_front() else {
-                ordered.running = false;
+            let mut waiting = queue.lock();
+            let Some(job) = waiting.jobs.pop_front() else {
+                waiting.running = false;
                 return;
             };
             job
@@ -136,6 +151,35 @@ mod tests {
         tasks.close();
         tasks.wait().await;
         let expected: Vec<i32> = std::iter::once(1000).chain(0..50).collect();
+        assert_eq!(*done.lock(), expected);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn watch_and_unwatch_keep_their_order_and_hold_nobody_up() {
+        let tasks = TaskTracker::new();
+        let lanes = Lanes::new(tasks.clone());
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let gate = Arc::new(Semaphore::new(0));
+        for i in 0..10 {
+            let (done, gate) = (done.clone(), gate.clone());
+            let job = async move {
+                if i == 0 {
+                    gate.acquire().await.unwrap().forget();
+                }
+                done.lock().push(i);
+            };
+            lanes.watching(job).await;
+        }
+        let (beside, ordered) = (done.clone(), done.clone());
+        lanes.beside(async move { beside.lock().push(1000) }).await;
+        lanes.in_order(async move { ordered.lock().push(1000) }).await;
+        while done.lock().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        gate.add_permits(1);
+        tasks.close();
+        tasks.wait().await;
+        let expected: Vec<i32> = [1000, 1000].into_iter().chain(0..10).collect();
         assert_eq!(*done.lock(), expected);
     }
 }

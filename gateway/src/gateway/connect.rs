@@ -106,10 +106,15 @@ impl Gateway {
         conn.progress.fell_behind();
         let entered = self.enter_patiently(conn, &user, identity, start).await;
         conn.progress.caught_up();
-        match &entered {
-            Ok(_) => self.metrics.connected(conn.dialect),
-            Err(_) => conn.release(None),
+        if entered.is_err() {
+            conn.release(None);
+            return entered;
         }
+        if conn.counts() {
+            conn.set_present();
+            self.announced(&user).await;
+        }
+        self.metrics.connected(conn.dialect);
         entered
     }
 
@@ -182,13 +187,7 @@ impl Gateway {
             dedup: format!("c.{}.0", escape(&conn.id)),
             node: self.node.clone(),
         };
-        let announced = async {
-            if conn.counts() {
-                self.announced(user).await;
-            }
-        };
-        let (told, ()) = tokio::join!(self.routers.connect(command), announced);
-        let told = told?;
+        let told = self.routers.connect(command).await?;
         let replaced = self.admit(conn, user, &told.connections)?;
         let entered = self.hub.enter(conn, user, start, &told.groups).await?;
         self.replace(conn, user, replaced);

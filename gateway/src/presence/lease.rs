@@ -1,5 +1,7 @@
 //! This node's lease: while it stands, its incarnation's keys count.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use herald_proto::{cluster::Lease, id, limits};
 use herald_router::{
@@ -7,23 +9,90 @@ use herald_router::{
     presence::Fact,
 };
 use prost::Message;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use super::writer::REFRESH;
+
+/// Between two looks at another process' lease.
+const LOOK: Duration = Duration::from_millis(500);
+/// Who has not refreshed its lease for so long is gone, or will find it lost.
+const GONE: Duration = REFRESH.saturating_add(REFRESH.checked_div(2).expect("two is not zero"));
 
 /// One incarnation of this node: a random name, and the revision of the lease that stands for it.
 pub(super) struct NodeLease {
     key: String,
+    node: String,
+    process: String,
     pub incarnation: String,
     started: u64,
     revision: u64,
 }
 
+/// Two gateways of one name would take the lease from each other for ever.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("another gateway runs under the name {0}: names of nodes must be unique in the cluster")]
+pub struct NameTaken(pub String);
+
+/// The name of a process, or of an incarnation.
+pub(super) fn made_up() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
 impl NodeLease {
     /// A new incarnation. Nothing counts before [`Self::put`].
-    pub fn new(node: &str) -> Self {
+    pub fn new(node: &str, process: &str) -> Self {
         Self {
-            key: Fact::Lease { node: node.to_owned() }.key(),
-            incarnation: format!("{:016x}", rand::random::<u64>()),
+            key: Fact::Lease { node }.key(),
+            node: node.to_owned(),
+            process: process.to_owned(),
+            incarnation: made_up(),
             started: id::now_ms(),
             revision: 0,
+        }
+    }
+
+    /// Waits until no other process holds the lease of this name: one that is gone may have left it. Fails where one
+    /// goes on refreshing it.
+    pub async fn vacant(&self, bus: &Bus) -> Result<(), NameTaken> {
+        let mut found: Option<(u64, Instant)> = None;
+        loop {
+            match self.held_by_another(bus).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(revision)) => {
+                    let (first, since) = *found.get_or_insert_with(|| (revision, Instant::now()));
+                    if revision != first {
+                        return Err(NameTaken(self.node.clone()));
+                    }
+                    if since.elapsed() >= GONE {
+                        return Ok(());
+                    }
+                }
+                Err(error) => debug!(%error, "whether the node's name is taken is not known yet"),
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The revision of the lease that stands, where it is another process'.
+    async fn held_by_another(&self, bus: &Bus) -> Result<Option<u64>, BusError> {
+        let entry = bus.kv.get_latest(Bucket::Presence, &self.key).await?;
+        let another = entry.filter(|entry| !self.is_own(&entry.value));
+        Ok(another.map(|entry| entry.revision))
+    }
+
+    /// Whether it is a lease of this process, of whatever incarnation.
+    fn is_own(&self, value: &[u8]) -> bool {
+        Lease::decode(value).is_ok_and(|lease| lease.process == self.process)
+    }
+
+    /// Ends it, if it is this process' still.
+    pub async fn end(node: &str, process: &str, bus: &Bus) -> Result<(), BusError> {
+        let lease = Self::new(node, process);
+        let entry = bus.kv.get_latest(Bucket::Presence, &lease.key).await?;
+        match entry.is_some_and(|entry| lease.is_own(&entry.value)) {
+            true => bus.kv.delete(Bucket::Presence, &lease.key).await,
+            false => Ok(()),
         }
     }
 
@@ -59,6 +128,7 @@ impl NodeLease {
             incarnation: self.incarnation.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
+            process: self.process.clone(),
         };
         lease.encode_to_vec().into()
     }

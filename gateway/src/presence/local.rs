@@ -15,15 +15,16 @@ const TOLD: usize = 64;
 
 impl Source for Hub {
     fn on_node(&self, user: &str) -> UserOnNode {
-        let conns = self.local_connections(user);
-        let counted = conns.iter().filter(|conn| conn.counts()).count();
+        let mut conns = self.local_connections(user);
+        // One whose connect may still fail makes nobody online, nor does one that does not count.
+        conns.retain(|conn| conn.is_present());
         let mut infos: Vec<ConnectionInfo> = conns.iter().filter_map(info).collect();
         let since = infos.iter().map(|info| info.since).min();
         // The same order each time, so that what has not changed is not written again.
         infos.sort_unstable_by(|a, b| (b.since, &b.id).cmp(&(a.since, &a.id)));
         infos.truncate(TOLD);
         UserOnNode {
-            connections: u32::try_from(counted).unwrap_or(u32::MAX),
+            connections: u32::try_from(conns.len()).unwrap_or(u32::MAX),
             since: since.unwrap_or_else(id::now_ms),
             infos,
         }

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -18,12 +18,15 @@ use prost::Message;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use super::{Presence, REWRITE, Source, User, lease::NodeLease};
+use super::{
+    Presence, REWRITE, Source, User,
+    lease::{NameTaken, NodeLease},
+};
 
 /// Operations in flight at once, each on another key.
 const AT_ONCE: usize = 64;
 /// How often the lease is refreshed …
-const REFRESH: Duration = limits::LEASE.checked_div(3).expect("three is not zero");
+pub(super) const REFRESH: Duration = limits::LEASE.checked_div(3).expect("three is not zero");
 /// … and tried again where that failed: its end may be near.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -47,49 +50,52 @@ struct Written {
 }
 
 impl Writer {
-    pub async fn begin(presence: Arc<Presence>, source: Arc<dyn Source>) -> Self {
+    pub async fn begin(presence: Arc<Presence>, source: Arc<dyn Source>) -> Result<Self, NameTaken> {
         let mut writer = Self {
-            lease: NodeLease::new(&presence.node),
+            lease: NodeLease::new(&presence.node, &presence.process),
             presence,
             source,
             next_refresh: Instant::now(),
             written: HashMap::new(),
             postponed: HashSet::new(),
         };
-        writer.take_lease().await;
-        writer
+        writer.take_lease().await?;
+        Ok(writer)
     }
 
     pub fn next_refresh(&self) -> Instant {
         self.next_refresh
     }
 
-    pub async fn refresh_lease(&mut self) {
+    pub async fn refresh_lease(&mut self) -> Result<(), NameTaken> {
         let refreshed = self.lease.refresh(&self.presence.bus).await;
         self.presence.counters.leases.increment(1);
         match refreshed {
             Ok(()) => self.leased(),
             Err(BusError::Conflict) => {
                 warn!("the node's lease was lost: its users are announced again");
-                self.take_lease().await;
+                self.take_lease().await?;
             }
             Err(error) => {
                 debug!(%error, "the node's lease could not be refreshed");
                 self.next_refresh = Instant::now() + RETRY;
             }
         }
+        Ok(())
     }
 
     fn leased(&mut self) {
         self.presence.counters.leased();
+        self.presence.told.store(true, Ordering::Relaxed);
         self.next_refresh = Instant::now() + REFRESH;
     }
 
     /// A new incarnation: first all keys are put, then the lease by which they count. So nobody who was online by the
-    /// incarnation before goes offline in between. Tries until the lease stands.
-    async fn take_lease(&mut self) {
+    /// incarnation before goes offline in between. Tries until the lease stands; fails where another process' does.
+    async fn take_lease(&mut self) -> Result<(), NameTaken> {
+        self.lease.vacant(&self.presence.bus).await?;
         loop {
-            self.lease = NodeLease::new(&self.presence.node);
+            self.lease = NodeLease::new(&self.presence.node, &self.presence.process);
             let begun = Instant::now();
             let mut users: HashSet<User> = self.written.keys().cloned().collect();
             for written in self.written.values_mut() {
@@ -104,7 +110,10 @@ impl Writer {
                 if !unknown {
                     self.presence.counters.leases.increment(1);
                     match self.lease.put(&self.presence.bus).await {
-                        Ok(()) => return self.leased(),
+                        Ok(()) => {
+                            self.leased();
+                            return Ok(());
+                        }
                         Err(error) => debug!(%error, "the node's lease cannot be put yet"),
                     }
                 }

@@ -1,7 +1,5 @@
 //! `presence` and `user`: who is online, answered from memory. `replace`: a connection makes way for a newer one.
 
-use std::collections::HashSet;
-
 use herald_proto::{
     cluster::{Done, Presence, PresenceCommand, ReplaceCommand, User, UserCommand, control::Order, reply},
     id, limits,
@@ -18,7 +16,7 @@ impl Router {
         let viewer = command.sender.unwrap_or_default().user;
         let presence = match &command.group {
             Some(group) => self.presence_of_group(viewer.as_deref(), group).await?,
-            None => self.presence_of_users(viewer.as_deref(), &command.users).await?,
+            None => self.presence_of_users(viewer.as_deref(), command.users).await?,
         };
         Ok(reply::Reply::Presence(presence))
     }
@@ -38,15 +36,16 @@ impl Router {
         Ok(self.directory.read().group_presence(group, limits::USERS_PER_QUERY))
     }
 
-    async fn presence_of_users(&self, viewer: Option<&str>, users: &[String]) -> Result<Presence, Failure> {
+    async fn presence_of_users(&self, viewer: Option<&str>, users: Vec<String>) -> Result<Presence, Failure> {
         if users.is_empty() || users.len() > limits::USERS_PER_QUERY {
             let most = limits::USERS_PER_QUERY;
             return Err(Failure::bad_request(format!("\"users\" must name 1 to {most} users")));
         }
-        for user in users {
+        for user in &users {
             id::check("user", user)?;
         }
         let mut presence = Presence {
+            users: Vec::with_capacity(users.len()),
             restricted: viewer.is_some() && self.policy.visibility == Scope::Groups,
             ..Presence::default()
         };
@@ -54,30 +53,29 @@ impl Router {
         {
             let directory = self.directory.read();
             for user in users {
-                if self.policy.sees_user(&directory, viewer, user) {
-                    presence.users.push(directory.presence().of(user.clone()));
+                if self.policy.sees_user(&directory, viewer, &user) {
+                    presence.users.push(directory.presence().of(user));
                 } else {
                     hidden.push(user);
                 }
             }
         }
         if let (Some(viewer), Scope::Groups) = (viewer, self.policy.visibility) {
-            let late = self.visible_latest(viewer, &hidden).await?;
+            let late = self.visible_latest(viewer, hidden).await?;
             let directory = self.directory.read();
-            presence
-                .users
-                .extend(late.into_iter().map(|user| directory.presence().of(user.clone())));
+            let late = late.into_iter().map(|user| directory.presence().of(user));
+            presence.users.extend(late);
         }
         Ok(presence)
     }
 
     /// Reads follow writes: who shares a group by what the leader knows, though the directory does not know it yet. A few
     /// only: who asks for many that it may not see must not cost as many requests.
-    async fn visible_latest<'a>(&self, viewer: &str, hidden: &[&'a String]) -> Result<HashSet<&'a String>, Failure> {
-        let mut visible = HashSet::new();
-        for user in hidden.iter().take(HIDDEN_TRIED) {
-            if self.share_group_latest(viewer, user).await? {
-                visible.insert(*user);
+    async fn visible_latest(&self, viewer: &str, hidden: Vec<String>) -> Result<Vec<String>, Failure> {
+        let mut visible = Vec::new();
+        for user in hidden.into_iter().take(HIDDEN_TRIED) {
+            if self.share_group_latest(viewer, &user).await? {
+                visible.push(user);
             }
         }
         Ok(visible)

@@ -141,13 +141,17 @@ impl Table {
         })
     }
 
-    /// A user's keys whose incarnations have a lease.
     fn counting<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Key> {
-        user.keys.iter().filter(|key| {
-            let node = self.nodes.get(&key.node);
-            node.is_some_and(|node| node.lease.counts(&key.incarnation))
-        })
+        counting(&self.nodes, &user.keys)
     }
+}
+
+/// Of a user's keys those whose incarnations have a lease.
+fn counting<'a>(nodes: &'a HashMap<Id, Node>, keys: &'a [Key]) -> impl Iterator<Item = &'a Key> {
+    keys.iter().filter(|key| {
+        let node = nodes.get(&key.node);
+        node.is_some_and(|node| node.lease.counts(&key.incarnation))
+    })
 }
 
 /// One allocation for an id, however many tables hold it.

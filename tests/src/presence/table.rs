@@ -21,6 +21,9 @@ const ONLINE: &str = "herald_router_users_online";
 /// Told by NATS when a watch of the bucket begins.
 const WATCH_BEGINS: &str = "$JS.EVENT.ADVISORY.CONSUMER.CREATED.KV_herald-dev_PRESENCE.>";
 const PRESENCE: &str = "herald-dev.cmd.presence";
+/// How long commands took inside the router, and which.
+const SECONDS: &str = "herald_router_command_seconds";
+const OF_PRESENCE: &str = "verb=\"presence\"";
 /// How often it is looked whether the router is ready.
 const LOOK: Duration = Duration::from_millis(5);
 /// So many users come and go, and are those who are asked for.
@@ -59,9 +62,12 @@ pub struct Started {
 pub struct Asked {
     /// Of 1,000 users, ascending.
     pub many: Vec<Duration>,
-    /// Of one user, beside them: what the way alone takes.
+    /// Of one user, after them: what the way alone takes.
     pub one: Vec<Duration>,
-    /// CPU of the router for one question of each kind, over what the changes alone cost.
+    /// From the arrival of the question of 1,000 at the router to its answer, as the router counts it, in seconds: the mean,
+    /// and the upper bounds of the buckets within which 99 of 100 and all of them lie.
+    pub inside: [f64; 3],
+    /// CPU of the router for a question of 1,000, over what the changes alone cost.
     pub cpu: Duration,
     /// Changes made in a second.
     pub changes: f64,
@@ -123,23 +129,19 @@ impl World {
         (router, started)
     }
 
-    /// Asks `count` times of 1,000 users and of one user in turn, while `rate` users come or go in a second.
+    /// Asks `count` times of 1,000 users and then of one user, while `rate` users come or go in a second.
     pub async fn ask_beside(&self, router: &Node, rate: u32, count: usize) -> Asked {
         let changing = self.node.change(rate, RESTLESS);
         // Until it goes at its pace.
         sleep(Duration::from_secs(1)).await;
         let before = Usage::of(router.id()).cpu;
         sleep(ALONE).await;
+        let metrics = Metrics::of(router.admin()).await;
         let (begun, alone) = (Instant::now(), Usage::of(router.id()).cpu);
-        let (mut many, mut one) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let users = sample(&mut rand::rng(), RESTLESS, AT_ONCE).into_vec();
-            many.extend(self.ask(&users).await.map(|answer| answer.1));
-            sleep(PAUSE).await;
-            one.extend(self.ask(&users[..1]).await.map(|answer| answer.1));
-            sleep(PAUSE).await;
-        }
+        let many = self.ask_often(count, AT_ONCE).await;
         let (length, used) = (begun.elapsed(), Usage::of(router.id()).cpu - alone);
+        let inside = inside(&metrics, &Metrics::of(router.admin()).await);
+        let one = self.ask_often(count, 1).await;
         let changing_alone = (alone - before).mul_f64(length.as_secs_f64() / ALONE.as_secs_f64());
         let (changes, truth) = changing.end().await;
         let log = router.log();
@@ -147,17 +149,28 @@ impl World {
             eprintln!("{line}");
         }
         let unanswered = 2 * count - many.len() - one.len();
-        many.sort_unstable();
-        one.sort_unstable();
         Asked {
             many,
             one,
+            inside,
             cpu: used.saturating_sub(changing_alone).div_f64(count as f64),
             changes,
             unanswered,
             wrong: self.wrong(&truth).await,
             lost: log.matches(LOST).count(),
         }
+    }
+
+    /// How long the answers took, ascending.
+    async fn ask_often(&self, count: usize, users: usize) -> Vec<Duration> {
+        let mut took = Vec::new();
+        for _ in 0..count {
+            let users = sample(&mut rand::rng(), RESTLESS, users).into_vec();
+            took.extend(self.ask(&users).await.map(|answer| answer.1));
+            sleep(PAUSE).await;
+        }
+        took.sort_unstable();
+        took
     }
 
     /// About how many users a router is wrong when all is quiet again.
@@ -191,4 +204,13 @@ impl World {
         assert_eq!(presence.users.len(), users.len());
         Some((presence, took))
     }
+}
+
+fn inside(before: &Metrics, after: &Metrics) -> [f64; 3] {
+    let since = |what: &str| {
+        let name = format!("{SECONDS}_{what}{{{OF_PRESENCE}}}");
+        after.get(&name) - before.get(&name)
+    };
+    let [most, all] = [0.99, 1.0].map(|part| after.bound_since(before, SECONDS, OF_PRESENCE, part));
+    [since("sum") / since("count"), most, all]
 }

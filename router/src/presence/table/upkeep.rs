@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{
-    Change, Id, Table,
+    Change, Id, Table, counting,
     node::Lease,
     user::{Key, Session},
 };
@@ -37,6 +37,7 @@ impl Table {
             }
             // What follows does not ask for them.
             let (users, alive) = (std::mem::take(&mut entry.users), entry.alive);
+            self.changes.reserve(users.len());
             for user in &users {
                 self.refresh(user, alive);
             }
@@ -83,20 +84,17 @@ impl Table {
     /// Brings `online` in line with keys, leases and sessions. Who goes offline by it was last seen at `time`, or since
     /// when the newest of its keys says that it was there.
     pub(super) fn refresh(&mut self, user: &Id, time: u64) {
-        let Some(entry) = self.users.get(user) else { return };
-        let online = !entry.sessions.is_empty() || self.counting(entry).next().is_some();
-        if online == entry.online {
+        let Some(entry) = self.users.get_mut(user) else { return };
+        let mut counting = counting(&self.nodes, &entry.keys);
+        let online = !entry.sessions.is_empty() || counting.next().is_some();
+        if online == std::mem::replace(&mut entry.online, online) {
             return;
-        }
-        let time = time.max(entry.newest());
-        if let Some(entry) = self.users.get_mut(user) {
-            entry.online = online;
         }
         if online {
             self.online += 1;
         } else {
             self.online -= 1;
-            self.seen.note(user, time);
+            self.seen.note(user, time.max(entry.newest()));
         }
         self.changes.push(Change {
             user: user.clone(),

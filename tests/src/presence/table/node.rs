@@ -123,7 +123,7 @@ async fn put_lease(store: &Store) {
     let lease = Lease {
         incarnation: INCARNATION.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        started: 0,
+        ..Lease::default()
     };
     let key = subject::key(&["n", NODE]);
     let put = store.put(&key, lease.encode_to_vec().into()).await;
