@@ -39,3 +39,19 @@ impl Answer {
         self.waker.register(waker);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::Conn;
+
+    /// Every idle WebSocket pays for what others need.
+    #[test]
+    fn other_sinks_cost_a_websocket_nothing() {
+        assert_eq!(
+            size_of::<Sink>(),
+            size_of::<TcpStream>() + size_of::<Arc<Flusher>>(),
+            "the kind of sink needs no room of its own"
+        );
+    }
+}

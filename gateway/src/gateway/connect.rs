@@ -15,7 +15,7 @@ use super::Gateway;
 use crate::{
     auth::{AuthError, Identity},
     conn::{Conn, Member},
-    crowd::Verdict,
+    crowd::{self, Verdict},
     event::{Answer, ConnectOptions, Connected},
     hub::{Entered, Start},
     presence,
@@ -211,8 +211,7 @@ impl Gateway {
             .iter()
             .filter(|other| serial(&other.id) < serial(&conn.id) && other.outbox.is_open());
         let here = here.filter_map(presence::info);
-        let elsewhere = elsewhere.iter().filter_map(|other| other.info.clone());
-        let others: Vec<ConnectionInfo> = here.chain(elsewhere).collect();
+        let others: Vec<ConnectionInfo> = here.chain(crowd::elsewhere(elsewhere)).collect();
         match self.crowd.on_connect(&new, &others) {
             Verdict::Replaces(ids) => Ok(ids),
             Verdict::TooMany => {
