@@ -1,5 +1,8 @@
 use herald_proto::cluster::{HttpSession, Lease, UserOnNode};
-use herald_router::bus::Entry;
+use herald_router::{
+    bus::{Entry, Selection},
+    presence::Fact,
+};
 use prost::Message;
 
 use super::*;

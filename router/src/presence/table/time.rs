@@ -26,6 +26,11 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// The bucket has not been told whole yet.
+    pub fn begins(&self) -> bool {
+        !self.begun
+    }
+
     fn was_silent(&self, now: Instant) -> bool {
         self.heard.is_some_and(|heard| now.duration_since(heard) > SILENCE)
     }
