@@ -43,6 +43,12 @@ impl World {
             told: Vec::new(),
         };
         world.event(&KvEvent::Current);
+        // After some seconds in which a router could write leases are taken at their word.
+        for _ in 0..3 {
+            world.passes(GRACE);
+            let beat = world.put("r.r1".to_owned(), Vec::new());
+            world.event(&beat);
+        }
         world
     }
 

@@ -20,6 +20,8 @@ impl World {
     fn new() -> Self {
         let mut world = Self::before_current();
         world.table.current(world.now);
+        // From then on leases are taken at their word.
+        world.passes(5);
         world
     }
 
@@ -366,11 +368,17 @@ fn a_lease_that_a_new_table_finds_ended_just_now_counts_a_while_yet() {
     assert_eq!(w.changes(), 0);
 
     let mut w = World::before_current();
+    w.lease("n3", "i");
+    w.put("mia", "n3", "i");
     w.put("bob", "n1", "i");
     w.table.end_lease("n1", w.now, id::now_ms());
     w.table.current(w.now);
-    w.passes(5);
-    assert!(!w.online("bob"), "his node did not come back");
+    w.passes(1);
+    w.end("n3");
+    w.passes(3);
+    assert!(w.online("mia"), "it ran out soon after");
+    w.passes(2);
+    assert!(!w.online("bob") && !w.online("mia"), "their nodes did not come back");
     w.passes(60);
-    assert_eq!(w.table.lapsed(w.now).len(), 1);
+    assert_eq!(w.table.lapsed(w.now).len(), 2);
 }
