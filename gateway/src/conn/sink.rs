@@ -43,7 +43,6 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::Conn;
 
     /// Every idle WebSocket pays for what others need.
     #[test]
