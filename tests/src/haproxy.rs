@@ -38,7 +38,8 @@ impl Haproxy {
              \x20   option redispatch 1\n    retries 3\n    retry-on conn-failure empty-response\n\
              frontend public\n    bind {address}\n    default_backend gateways\n\
              backend gateways\n    balance roundrobin\n    option forwardfor\n\
-             \x20   option httpchk GET /health/ready\n    http-check expect status 200\n{servers}"
+             \x20   option httpchk\n    http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host localhost\n\
+             \x20   http-check expect status 200\n{servers}"
         ));
         let child = Command::new("haproxy")
             .arg("-f")
