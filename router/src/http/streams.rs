@@ -76,3 +76,45 @@ impl Drop for Place {
         self.0.send_modify(|open| *open -= 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    #[tokio::test]
+    async fn a_cut_ends_one_request_and_no_other() {
+        let tasks = TaskTracker::new();
+        let streams = Streams::new(tasks.clone());
+        let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
+        for _ in 0..2 {
+            let give = give.clone();
+            streams.execute(async move {
+                give.send(cut()).unwrap();
+                std::future::pending().await
+            });
+        }
+        let (first, _second) = (
+            given.recv().await.flatten().unwrap(),
+            given.recv().await.flatten().unwrap(),
+        );
+        let mut open = streams.open.subscribe();
+        first.now();
+        open.wait_for(|open| *open == 1).await.unwrap();
+        assert!(timeout(SHORT, open.wait_for(|open| *open == 0)).await.is_err());
+        assert!(cut().is_none(), "no request's task");
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_idle_only_when_it_has_no_request_for_a_while() {
+        let tasks = TaskTracker::new();
+        let streams = Streams::new(tasks.clone());
+        let begun = Instant::now();
+        streams.execute(tokio::time::sleep(3 * SHORT));
+        streams.idle(SHORT).await;
+        assert!(begun.elapsed() >= 4 * SHORT);
+    }
+}
