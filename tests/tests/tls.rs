@@ -67,10 +67,10 @@ async fn clients_talk_over_wss_as_over_ws() {
             let message = bob.next_message().await;
             assert_eq!((&message["body"], &message["id"]), (&body, &sent["id"]));
         }
-        for n in 0..200 {
+        for n in 0..150 {
             alice.start(json!({"send": {"to": {"user": "bob"}, "body": n}})).await;
         }
-        for n in 0..200 {
+        for n in 0..150 {
             assert_eq!(bob.next_message().await["body"], n);
         }
         alice.ask(json!({"ping": {}}), "pong").await;
@@ -84,7 +84,7 @@ async fn clients_talk_over_wss_as_over_ws() {
 async fn a_silent_client_is_pinged_and_given_up_over_wss_too() {
     let authority = Authority::new();
     let config = Config {
-        limits: "ping_interval = \"1s\"\npong_timeout = \"1s\"".into(),
+        limits: "ping_interval = \"2s\"\npong_timeout = \"1s\"".into(),
         ..Config::default()
     };
     let gateway = gateway(&authority, config).await;

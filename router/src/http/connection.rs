@@ -52,19 +52,23 @@ pub(super) async fn run<H: Handler>(stream: TcpStream, tls: Option<Arc<Tls>>, se
     let peer = serving.peer;
     let ended = match tls {
         None => http1(stream, serving).await,
-        Some(tls) => {
-            let accepted = serving.stop.run_until_cancelled(tls.accept(stream, peer)).await;
-            let Some(stream) = accepted.flatten() else {
-                return;
-            };
-            match stream.get_ref().1.alpn_protocol() {
-                Some(tls::HTTP2) => http2(stream, serving).await,
-                _ => http1(stream, serving).await,
-            }
-        }
+        // Boxed: what it needs is much more, and plain connections must not have room for it.
+        Some(tls) => Box::pin(secured(stream, &tls, serving)).await,
     };
     if let Err(error) = ended {
         debug!(%peer, %error, "an HTTP connection ended");
+    }
+}
+
+async fn secured<H: Handler>(stream: TcpStream, tls: &Tls, serving: Serving<H>) -> hyper::Result<()> {
+    let accepted = tls.accept(stream, serving.peer);
+    let accepted = serving.stop.run_until_cancelled(Box::pin(accepted)).await;
+    let Some(stream) = accepted.flatten() else {
+        return Ok(());
+    };
+    match stream.get_ref().1.alpn_protocol() {
+        Some(tls::HTTP2) => Box::pin(http2(stream, serving)).await,
+        _ => http1(stream, serving).await,
     }
 }
 
