@@ -96,6 +96,14 @@ fn websocket(gateway: &Arc<Gateway>, mut request: Request<Incoming>, client: IpA
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n");
     }
+    if request.version() == Version::HTTP_2 {
+        // It has no upgrades, and no header to name one. Browsers open a connection of HTTP/1.1 for a WebSocket.
+        return refuse(
+            StatusCode::UPGRADE_REQUIRED,
+            "no_upgrade",
+            "a WebSocket needs HTTP/1.1\n",
+        );
+    }
     if !fastwebsockets::upgrade::is_upgrade_request(&request) {
         let mut response = refuse(
             StatusCode::UPGRADE_REQUIRED,
