@@ -6,9 +6,9 @@ use herald_proto::ErrorCode;
 use herald_router::{
     admin::Admin,
     failure::Failure,
-    http::{self, Body},
+    http::{self, Body, Incoming},
 };
-use hyper::{Request, Response, StatusCode, body::Incoming, header};
+use hyper::{Request, Response, StatusCode, header};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use bytesize::ByteSize;
 use herald_proto::ErrorCode;
-use herald_router::{failure::Failure, http};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{
-    Request,
-    body::{Body as _, Incoming},
+use herald_router::{
+    failure::Failure,
+    http::{self, Incoming},
 };
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{Request, body::Body as _};
 
 /// A megabyte over a poor mobile line takes half of this. Who sends a byte now and then is not waited for any longer.
 const WHOLE: Duration = Duration::from_secs(60);

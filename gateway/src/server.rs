@@ -7,8 +7,8 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use herald_router::http::{self, Body};
-use hyper::{Method, Request, Response, StatusCode, Version, body::Incoming, header};
+use herald_router::http::{self, Body, Incoming};
+use hyper::{Method, Request, Response, StatusCode, Version, header};
 
 use crate::{
     addresses::{Refusal, Slot},

@@ -7,11 +7,10 @@ use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use herald_router::{
     failure::Failure,
-    http::{self, Body},
+    http::{self, Body, Incoming},
 };
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::Incoming,
     header::{self, HeaderValue},
 };
 use tracing::debug;

@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, net::SocketAddr};
 
-use hyper::{Method, Request, Response, StatusCode, body::Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::http::{self, Body};
+use crate::http::{self, Body, Incoming};
 
 /// Says whether the node can do its work now, or why not.
 pub type Ready = Box<dyn Fn() -> Result<(), Cow<'static, str>> + Send + Sync>;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hyper::{Request, Response, StatusCode, body::Incoming, header};
+use hyper::{Request, Response, StatusCode, header};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
@@ -15,9 +15,11 @@ use crate::tls::Tls;
 
 mod body;
 mod connection;
+mod incoming;
 mod streams;
 
 pub use body::Body;
+pub use incoming::Incoming;
 
 use connection::Serving;
 

@@ -3,8 +3,11 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use herald_proto::ErrorCode;
-use herald_router::{failure::Failure, http::Body};
-use hyper::{Method, Request, Response, body::Incoming};
+use herald_router::{
+    failure::Failure,
+    http::{Body, Incoming},
+};
+use hyper::{Method, Request, Response};
 
 use super::{answered, authorized, failed, limited, only};
 use crate::{

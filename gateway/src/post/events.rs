@@ -13,11 +13,11 @@ use std::{
 use bytes::Bytes;
 use herald_router::{
     failure::Failure,
-    http::{Body, Cut},
+    http::{Body, Cut, Incoming},
 };
 use hyper::{
     HeaderMap, Method, Request, Response,
-    body::{Frame, Incoming},
+    body::Frame,
     header::{self, HeaderName, HeaderValue},
 };
 use metrics::Counter;

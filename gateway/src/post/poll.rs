@@ -6,11 +6,10 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use herald_proto::{CloseCode, ErrorCode};
 use herald_router::{
     failure::Failure,
-    http::{self, Body},
+    http::{self, Body, Incoming},
 };
 use hyper::{
     Method, Request, Response, StatusCode,
-    body::Incoming,
     header::{self, HeaderValue},
 };
 use serde::Deserialize;

@@ -1,7 +1,7 @@
 //! `POST /logout`: the session ends, on every node, and its connections with it.
 
-use herald_router::http::{self, Body};
-use hyper::{Request, Response, StatusCode, body::Incoming};
+use herald_router::http::{self, Body, Incoming};
+use hyper::{Request, Response, StatusCode};
 
 use super::{Refusal, cookie, refresh};
 use crate::{auth::source, gateway::Gateway};

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use herald_router::http::{self, Body};
-use hyper::{Request, Response, StatusCode, body::Incoming};
+use herald_router::http::{self, Body, Incoming};
+use hyper::{Request, Response, StatusCode};
 
 use super::{LOGIN_AGAIN, NOT_AVAILABLE, Refusal, envelope::Envelope};
 use crate::{

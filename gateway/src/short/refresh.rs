@@ -1,7 +1,7 @@
 //! `POST /refresh`: a new token for an old one, while the session stands.
 
-use herald_router::http::{self, Body};
-use hyper::{Request, Response, StatusCode, body::Incoming};
+use herald_router::http::{self, Body, Incoming};
+use hyper::{Request, Response, StatusCode};
 
 use super::{LOGIN_AGAIN, Refusal, cookie};
 use crate::{

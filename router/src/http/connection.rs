@@ -4,7 +4,6 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
     Request, Response, StatusCode, Version,
-    body::Incoming,
     header::{self, HeaderValue},
     server::conn::{http1, http2},
     service::service_fn,
@@ -17,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-use super::{Body, Cut, Handler, streams, streams::Streams, text};
+use super::{Body, Cut, Handler, Incoming, streams, streams::Streams, text};
 use crate::tls::{self, Tls};
 
 /// A request's head must be here within this.
@@ -130,22 +129,34 @@ where
 
 async fn answer<H: Handler>(
     handler: Arc<H>,
-    mut request: Request<Incoming>,
+    request: Request<hyper::body::Incoming>,
     peer: SocketAddr,
     cut: Cut,
 ) -> Result<Response<Body>, Infallible> {
-    if !name_host(&mut request) {
-        return Ok(text(StatusCode::BAD_REQUEST, "two hosts\n"));
+    let (mut request, rest) = Incoming::share(request);
+    let version = request.version();
+    let mut response = match name_host(&mut request) {
+        true => {
+            request.extensions_mut().insert(cut);
+            handler.handle(request, peer).await
+        }
+        false => text(StatusCode::BAD_REQUEST, "one host is needed\n"),
+    };
+    let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if version < Version::HTTP_2 && !upgraded && !rest.take_in().await {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
-    request.extensions_mut().insert(cut);
-    Ok(handler.handle(request, peer).await)
+    Ok(response)
 }
 
 /// In HTTP/2 the host stands in the request's target; those who ask for the header need not know. False: both are there
-/// and differ (RFC 9113, 8.3.1).
+/// and differ (RFC 9113, 8.3.1), or an HTTP/1.1 request has none, or several (RFC 9112, 3.2).
 fn name_host<B>(request: &mut Request<B>) -> bool {
-    if request.version() != Version::HTTP_2 {
-        return true;
+    match request.version() {
+        Version::HTTP_2 => {}
+        Version::HTTP_11 => return request.headers().get_all(header::HOST).iter().count() == 1,
+        _ => return true,
     }
     let Some(authority) = request.uri().authority().map(|authority| authority.as_str()) else {
         return true;
@@ -181,5 +192,7 @@ mod tests {
         assert!(name_host(&mut request(Version::HTTP_2, Some("Push.example:8443"))));
         assert!(!name_host(&mut request(Version::HTTP_2, Some("evil.example"))));
         assert!(name_host(&mut request(Version::HTTP_11, Some("other.example"))));
+        assert!(!name_host(&mut request(Version::HTTP_11, None)));
+        assert!(name_host(&mut request(Version::HTTP_10, None)));
     }
 }
