@@ -51,13 +51,13 @@ impl Attempts {
         self.addresses.take(network(address))
     }
 
-    /// Counts as a failure until [`Self::succeeded`].
+    /// Counts as a failure until [`Self::succeeded`], which forgives all before it.
     pub fn of_account(&self, account: &str) -> Result<(), TooOften> {
         self.accounts.take(account)
     }
 
     pub fn succeeded(&self, account: &str) {
-        self.accounts.place(account).lock().give_back();
+        self.accounts.place(account).lock().forgive();
     }
 }
 

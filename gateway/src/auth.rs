@@ -90,7 +90,8 @@ struct Loaded {
 struct Header {
     alg: String,
     kid: Option<String>,
-    crit: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
 }
 
 impl Auth {
@@ -101,8 +102,9 @@ impl Auth {
 
     /// Adds what is wrong with `settings`, key files included.
     pub fn check(settings: &AuthSettings, faults: &mut Faults) {
-        keys::load(settings, faults);
-        signer::load(settings, faults);
+        if let Err(found) = Loaded::new(settings) {
+            faults.extend(found);
+        }
     }
 
     /// From now on these keys count. Where one of them cannot be loaded, nothing changes.
@@ -149,15 +151,36 @@ impl Auth {
 impl Loaded {
     fn new(settings: &AuthSettings) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let keys = keys::load(settings, &mut faults);
-        let signer = signer::load(settings, &mut faults);
-        faults.or(Self {
-            keys,
-            signer,
+        let loaded = Self {
+            keys: keys::load(settings, &mut faults),
+            signer: signer::load(settings, &mut faults),
             audience: settings.audience.clone(),
             issuer: settings.issuer.clone(),
             leeway: settings.leeway,
-        })
+        };
+        if faults.is_empty() && !loaded.verifies_what_it_signs() {
+            faults.add(
+                "auth.keys",
+                "what the key that signs has signed is not verified by these keys",
+            );
+        }
+        faults.or(loaded)
+    }
+
+    /// Not so where a private key belongs to another public one, or cannot be used with its algorithm.
+    fn verifies_what_it_signs(&self) -> bool {
+        let Some(signer) = &self.signer else { return true };
+        let issued = unix_now();
+        let signed = signer.sign(&Grant {
+            user: "herald",
+            account: None,
+            groups: &[],
+            broadcast: false,
+            issued: issued * 1000,
+            expires: issued + 60,
+            session: None,
+        });
+        signed.is_ok_and(|token| self.verify(&token, Duration::ZERO).is_ok())
     }
 
     fn verify(&self, token: &str, grace: Duration) -> Result<Identity, AuthError> {
@@ -165,7 +188,7 @@ impl Loaded {
             return Err(AuthError::TooLong);
         }
         let header = header(token)?;
-        if header.crit.is_some() {
+        if header.crit {
             return Err(AuthError::Critical);
         }
         let mut outcome = AuthError::UnknownKey;
@@ -202,6 +225,11 @@ impl Loaded {
         })?;
         data.claims.identity()
     }
+}
+
+/// Whatever stands there.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 fn header(token: &str) -> Result<Header, AuthError> {

@@ -164,7 +164,7 @@ pub fn token(args: TokenArgs) -> Result<String, TokenError> {
         account: None,
         groups: &args.groups,
         broadcast: args.broadcast,
-        issued,
+        issued: issued * 1000,
         expires: issued + args.ttl.as_secs(),
         session: None,
     };

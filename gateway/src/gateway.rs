@@ -20,6 +20,7 @@ use crate::{
     conn::{Conn, flush::Flushers, sink::Sink, socket::Socket},
     crowd::Rules,
     dialect::Dialect,
+    elsewhere,
     hub::Hub,
     keeper::Keeper,
     login::Login,
@@ -67,8 +68,7 @@ pub struct Gateway {
     /// How many connections a user may have.
     pub crowd: Rules,
     bus: Bus,
-    /// Where routers speak to this node.
-    told: String,
+    names: Names,
     flushers: Flushers,
     pub metrics: Metrics,
     /// How often the users of `/command` and `/poll` may come.
@@ -88,7 +88,6 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let limits = config.limits.clone();
         let names = Names::new(config.nats.prefix.clone());
-        let told = names.node(&node);
         Ok(Arc::new(Self {
             auth: Auth::new(&config.auth)?,
             origins: Origins::new(&config.public.origins, config.dev),
@@ -98,7 +97,7 @@ impl Gateway {
             hub: Hub::new(bus.clone(), &names, LINGER, tasks.clone(), metrics.clone()),
             services: Services::new(config, bus, &names)?,
             routes: Routes::new(config),
-            routers: Routers::new(bus.clone(), names, metrics.clone()),
+            routers: Routers::new(bus.clone(), names.clone(), metrics.clone()),
             keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
             presence: Presence::new(bus.clone(), node.clone()),
             revoked: Revoked::default(),
@@ -112,7 +111,7 @@ impl Gateway {
             )),
             crowd: limits.crowd(),
             bus: bus.clone(),
-            told,
+            names,
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
             callers: Callers::new(&limits),
             dev: config.dev,
@@ -128,12 +127,14 @@ impl Gateway {
 
     /// The work that goes on beside the connections; ends when dropped.
     pub async fn run(self: Arc<Self>) {
+        let (told, asked) = (self.names.node(&self.node), self.names.node_connections(&self.node));
         tokio::join!(
             self.hub.clone().run(),
             self.keeper.clone().run(),
             self.presence.clone().run(self.hub.clone()),
             self.revoked.run(&self.bus, &self.hub),
-            told::run(&self.bus, &self.told, &self.hub),
+            told::run(&self.bus, &told, &self.hub),
+            elsewhere::run(&self.bus, &asked, &self.hub),
             self.watching.run(&self.routers),
             self.addresses.run(),
             self.sessions.run(),

@@ -13,6 +13,7 @@ pub mod conn;
 pub mod cors;
 pub mod crowd;
 pub mod dialect;
+mod elsewhere;
 pub mod event;
 pub mod gateway;
 pub mod http_body;

@@ -14,7 +14,11 @@ use herald_router::failure::Failure;
 use crate::{
     accounts::Busy,
     attempts::TooOften,
-    auth::{SessionClaim, signer::Grant, unix_now},
+    auth::{
+        SessionClaim,
+        signer::{Grant, SignError},
+        unix_now,
+    },
     config::GatewayConfig,
     gateway::Gateway,
     services::CallError,
@@ -166,16 +170,22 @@ pub fn token(gateway: &Gateway, user: &str, id: &str, session: &Session) -> Resu
         id: id.to_owned(),
         generation: session.generation,
     };
-    let grant = Grant {
+    let mut grant = Grant {
         user,
         account: Some(&session.account),
         groups: &session.groups,
         broadcast: session.broadcast,
-        issued: unix_now(),
+        // Seconds do for most. One who was kicked in this very second needs a token from after that.
+        issued: (unix_now() * 1000).max(gateway.revoked.upto(user).map_or(0, |upto| upto + 1)),
         expires,
         session: Some(&claim),
     };
-    let signed = gateway.auth.sign(&grant);
+    let mut signed = gateway.auth.sign(&grant);
+    if let Err(SignError::TooLong(_)) = signed {
+        // They were joined at the login; only one who has left them meanwhile would notice.
+        grant.groups = &[];
+        signed = gateway.auth.sign(&grant);
+    }
     let token = signed.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
     Ok((token, expires))
 }

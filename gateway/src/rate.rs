@@ -51,16 +51,9 @@ impl Rate {
         Ok(())
     }
 
-    /// Err says how long to wait. Nothing is taken.
-    pub fn look(&self, now: Instant) -> Result<(), Duration> {
-        self.clone().take(now)
-    }
-
-    /// What was taken last is as if it had not been.
-    pub fn give_back(&mut self) {
-        if let (Some(every), Some(due)) = (self.every, self.due) {
-            self.due = due.checked_sub(every);
-        }
+    /// Nothing that happened counts any more.
+    pub fn forgive(&mut self) {
+        self.due = None;
     }
 
     /// Whether nothing that happened is remembered any more.
@@ -74,14 +67,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_back_can_be_taken_again() {
+    fn what_is_forgiven_can_be_taken_again() {
         let mut rate = Rate::every(Duration::from_secs(60), 2);
         let start = Instant::now();
         assert!(rate.take(start).is_ok() && rate.take(start).is_ok());
-        assert_eq!(rate.look(start), Err(Duration::from_secs(60)));
-        rate.give_back();
-        assert!(rate.look(start).is_ok() && rate.take(start).is_ok());
-        assert!(rate.take(start).is_err());
+        assert_eq!(rate.take(start), Err(Duration::from_secs(60)));
+        rate.forgive();
+        assert!(rate.take(start).is_ok());
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl Revoked {
         upto.is_some_and(|upto| issued.is_none_or(|issued| issued <= *upto))
     }
 
+    /// Up to when this user's tokens are refused, in Unix milliseconds.
+    pub fn upto(&self, user: &str) -> Option<u64> {
+        self.upto.get(user).map(|upto| *upto)
+    }
+
     /// Whether all that is revoked has been heard of once.
     pub fn is_known(&self) -> bool {
         self.current.load(Ordering::Relaxed)

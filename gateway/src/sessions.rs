@@ -155,7 +155,6 @@ impl Sessions {
 
     /// Ends a session on every node, and the connections that were made with its tokens.
     pub async fn end(&self, routers: &Routers, user: &str, id: &str, kicked: bool) -> Result<(), Failure> {
-        self.cache.ended(&key(user, id));
         let origin = dedup::Origin::Command {
             connection: &new_id(),
             serial: 0,
@@ -166,7 +165,9 @@ impl Sessions {
             kicked,
             dedup: dedup::id(origin, &Target::user(user)),
         };
-        routers.end_session(&command).await
+        routers.end_session(&command).await?;
+        self.cache.ended(&key(user, id));
+        Ok(())
     }
 
     /// The user counts as online while this key stands, which is as long as the session does.

@@ -186,6 +186,11 @@ impl Names {
         format!("{}.node.{}", self.prefix, escape(node))
     }
 
+    /// Where one gateway asks another which of a user's connections it has.
+    pub fn node_connections(&self, node: &str) -> String {
+        format!("{}.connections", self.node(node))
+    }
+
     /// Where a router tells the gateways of a message whose live copies may have been lost.
     pub fn nudge(&self) -> String {
         format!("{}.sync.nudge", self.prefix)

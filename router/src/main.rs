@@ -14,7 +14,7 @@ use herald_router::{
     http, metrics,
     policy::Policy,
     service,
-    shutdown::Signals,
+    shutdown::{Hangups, Signals},
     telemetry,
     tls::Tls,
 };
@@ -136,6 +136,7 @@ fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
 async fn run(config: RouterConfig) -> anyhow::Result<()> {
     telemetry::start_logging(&config.logging)?;
     let mut signals = Signals::new()?;
+    let hangups = Hangups::new()?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let metrics_handle = telemetry::start_metrics(&stop, &tasks)?;
@@ -195,7 +196,10 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "listening admin {admin_address}")?;
     tracing::info!(node, version = env!("CARGO_PKG_VERSION"), "router started");
 
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = ignore(hangups) => {}
+    }
     tracing::info!("stopping");
     stop.cancel();
     tasks.close();
@@ -212,4 +216,12 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
         tracing::warn!("the bus did not end in time");
     }
     Ok(())
+}
+
+/// Goes on until dropped. Whoever asks all nodes at once to read their files anew must not end this one.
+async fn ignore(mut hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        tracing::info!("a router reads nothing anew on SIGHUP; certificates are looked at by themselves");
+    }
 }

@@ -76,7 +76,11 @@ async fn a_thousand_users_get_no_wrong_answer_while_keys_and_nodes_change() {
     let folder = TempDir::new().unwrap();
     let config = folder.path().join("gateway.toml");
     let write = |sign: &str| {
-        let keys = format!("[auth]\nsign_with = '{sign}'\n{}{}", key("old"), key("new"));
+        let keys = format!(
+            "[logging]\nlevel = 'info,herald_gateway=debug'\n[auth]\nsign_with = '{sign}'\n{}{}",
+            key("old"),
+            key("new")
+        );
         std::fs::write(&config, keys).unwrap();
     };
     write("old");

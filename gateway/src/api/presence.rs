@@ -70,7 +70,7 @@ struct Session {
     session: String,
     account: String,
     since: u64,
-    /// Of its newest token; Unix milliseconds.
+    /// Of its newest token; Unix seconds.
     expires: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
     address: String,
@@ -104,7 +104,7 @@ pub(super) async fn get(gateway: &Gateway, user: String) -> Result<User, Failure
         session,
         account: of.account,
         since: of.started,
-        expires: of.expires,
+        expires: of.expires / 1000,
         address: of.address,
     });
     let presence = told

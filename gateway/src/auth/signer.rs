@@ -4,6 +4,7 @@ use herald_proto::id::{self, IdError};
 use herald_router::config::Faults;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Serialize;
+use serde_json::Number;
 
 use super::{MAX_TOKEN_BYTES, SessionClaim, keys};
 use crate::config::{AuthSettings, KeySettings};
@@ -16,8 +17,9 @@ pub struct Grant<'a> {
     pub account: Option<&'a str>,
     pub groups: &'a [String],
     pub broadcast: bool,
-    /// Unix seconds.
+    /// Unix milliseconds.
     pub issued: u64,
+    /// Unix seconds.
     pub expires: u64,
     pub session: Option<&'a SessionClaim>,
 }
@@ -48,7 +50,7 @@ struct Claims<'a> {
     sub: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<&'a str>,
-    iat: u64,
+    iat: Number,
     exp: u64,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     groups: &'a [String],
@@ -64,19 +66,31 @@ struct Claims<'a> {
     iss: Option<&'a str>,
 }
 
+impl Grant<'_> {
+    /// A whole number where it is one: not every library reads fractions.
+    fn issued_seconds(&self) -> Number {
+        if self.issued.is_multiple_of(1000) {
+            return (self.issued / 1000).into();
+        }
+        #[allow(clippy::cast_precision_loss)] // exact up to 2^53
+        let seconds = self.issued as f64 / 1000.0;
+        Number::from_f64(seconds).unwrap_or_else(|| (self.issued / 1000 + 1).into())
+    }
+}
+
 impl Signer {
     pub fn sign(&self, grant: &Grant<'_>) -> Result<String, SignError> {
         id::check("user", grant.user)?;
         for group in grant.groups {
             id::check("group", group)?;
         }
-        if grant.expires <= grant.issued {
+        if grant.expires * 1000 <= grant.issued {
             return Err(SignError::NoTime);
         }
         let claims = Claims {
             sub: grant.user,
             account: grant.account,
-            iat: grant.issued,
+            iat: grant.issued_seconds(),
             exp: grant.expires,
             groups: grant.groups,
             broadcast: grant.broadcast,

@@ -16,6 +16,7 @@ use crate::{
     auth::{AuthError, Identity},
     conn::{Conn, Member},
     crowd::{self, Verdict},
+    elsewhere,
     event::{Answer, ConnectOptions, Connected},
     hub::{Entered, Start},
     presence,
@@ -188,7 +189,14 @@ impl Gateway {
             node: self.node.clone(),
         };
         let told = self.routers.connect(command).await?;
-        let replaced = self.admit(conn, user, &told.connections)?;
+        let replaced = match self.admit(conn, user, &told.connections) {
+            // Routers are a moment behind: one who was counted may have gone, with its node even.
+            Err(_) if !told.connections.is_empty() => {
+                let now = elsewhere::ask(&self.bus, &self.names, user, &told.connections).await;
+                self.admit(conn, user, &now)?
+            }
+            admitted => admitted?,
+        };
         let entered = self.hub.enter(conn, user, start, &told.groups).await?;
         self.replace(conn, user, replaced);
         Ok(entered)

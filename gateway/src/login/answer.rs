@@ -65,18 +65,21 @@ impl Verdict {
     pub fn parse(json: &[u8]) -> Option<Self> {
         let answer: Answer = serde_json::from_slice(json).ok()?;
         let bytes = decoded(answer.bytes)?;
-        if answer.err_code != 0 {
-            return Some(Self::Refused(bytes.unwrap_or_else(|| refusal(answer.err_code))));
+        let err_code = answer.err_code.unwrap_or(0);
+        if err_code != 0 {
+            return Some(Self::Refused(bytes.unwrap_or_else(|| refusal(err_code))));
         }
+        let groups = answer.groups.unwrap_or_default();
         let user = answer.user?.0;
         let account = answer.account.map_or_else(|| user.clone(), |account| account.0);
-        let ids = std::iter::once(("user", &user)).chain(answer.groups.iter().map(|group| ("group", group)));
+        let who = [("user", &user), ("account", &account)];
+        let ids = who.into_iter().chain(groups.iter().map(|group| ("group", group)));
         let fit = ids.into_iter().all(|(what, id)| id::check(what, id).is_ok());
         fit.then_some(Self::Welcome(Welcome {
             user,
             account,
-            groups: answer.groups,
-            broadcast: answer.broadcast,
+            groups,
+            broadcast: answer.broadcast.unwrap_or_default(),
             bytes,
         }))
     }
@@ -87,9 +90,11 @@ impl Completed {
         Self::Refused(refusal(err_code))
     }
 
-    /// JSON, or else the user's brief itself. None: this makes no sense.
+    /// A JSON object, whatever its content type, or else the user's brief itself. None: this makes no sense. No protobuf
+    /// message of this age begins with a brace, and who is refused must not be let in for want of a header.
     pub fn parse(content_type: &str, body: Bytes) -> Option<Self> {
-        if !content_type.starts_with("application/json") {
+        let is_json = content_type.starts_with("application/json") || body.trim_ascii_start().starts_with(b"{");
+        if !is_json {
             return Some(Self::With(Completion {
                 user_brief: body,
                 bytes: Bytes::new(),
@@ -97,8 +102,9 @@ impl Completed {
         }
         let answer: Addition = serde_json::from_slice(&body).ok()?;
         let bytes = decoded(answer.bytes)?;
-        if answer.err_code != 0 {
-            return Some(Self::Refused(bytes.unwrap_or_else(|| refusal(answer.err_code))));
+        let err_code = answer.err_code.unwrap_or(0);
+        if err_code != 0 {
+            return Some(Self::Refused(bytes.unwrap_or_else(|| refusal(err_code))));
         }
         Some(Self::With(Completion {
             user_brief: decoded(answer.user_brief)?.unwrap_or_default(),
@@ -111,19 +117,16 @@ impl Completed {
 struct Answer {
     user: Option<Id>,
     account: Option<Id>,
-    #[serde(default)]
-    err_code: i32,
-    #[serde(default)]
-    groups: Vec<String>,
-    #[serde(default)]
-    broadcast: bool,
+    // A null is as good as nothing: that is how Go writes an empty list.
+    err_code: Option<i32>,
+    groups: Option<Vec<String>>,
+    broadcast: Option<bool>,
     bytes: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Addition {
-    #[serde(default)]
-    err_code: i32,
+    err_code: Option<i32>,
     user_brief: Option<String>,
     bytes: Option<String>,
 }
@@ -175,6 +178,8 @@ mod tests {
         };
         assert_eq!(welcome(r#"{"user":"7"}"#), Welcome::named("7"));
         assert_eq!(welcome(r#"{"user":18446744073709551615}"#).user, u64::MAX.to_string());
+        let nulls = r#"{"user":"7","account":null,"err_code":null,"groups":null,"broadcast":null,"bytes":null}"#;
+        assert_eq!(welcome(nulls), Welcome::named("7"));
         let all = welcome(r#"{"user":"7","account":"zbj","groups":["g"],"broadcast":true,"bytes":"EAc=","more":1}"#);
         assert_eq!(
             (all.account.as_str(), all.groups.len(), all.broadcast),
@@ -214,6 +219,9 @@ mod tests {
         );
         assert_eq!(json(r#"{"err_code":9}"#), Some(Completed::refused(9)));
         assert_eq!(json("nonsense"), None);
+        let unnamed = Completed::parse("application/octet-stream", Bytes::from_static(b" {\"err_code\":9}"));
+        assert_eq!(unnamed, Some(Completed::refused(9)));
+        assert_eq!(Completed::parse("", Bytes::from_static(b"{junk")), None);
         let raw = Completed::parse("application/octet-stream", Bytes::from_static(b"brief"));
         assert_eq!(raw, with(b"brief", b""));
     }

@@ -101,6 +101,8 @@ async fn ask(gateway: &Arc<Gateway>, identity: &Identity, command: Beside, clien
                 connection: None,
                 address: client,
             };
+            let too_many = || Failure::new(ErrorCode::RateLimited, "too many calls at once");
+            let _calling = gateway.callers.call(&identity.user).ok_or_else(too_many)?;
             let body = services::call_by_client(&gateway.services, *call, caller).await?;
             Ok(Answer::Result(body))
         }

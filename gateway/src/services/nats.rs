@@ -29,10 +29,14 @@ impl NatsService {
     pub(super) async fn call(&self, call: Call, limits: CallLimits) -> Result<Reply, CallError> {
         let subject = self.names.service(&call.service, call.method.as_deref());
         let headers = headers::of(&call).into_iter().collect();
+        let asked = call.msg_id;
         let payload = call.body;
         let message = Message { headers, payload };
         let answered = self.bus.pubsub.call(&subject, message, limits.timeout).await;
-        reply(answered.map_err(error)?, limits.max_reply)
+        let mut reply = reply(answered.map_err(error)?, limits.max_reply)?;
+        // Some clients send a request's headers back with the reply: that says nothing of what the reply is.
+        reply.msg_id = reply.msg_id.filter(|told| Some(*told) != asked);
+        Ok(reply)
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) async fn serve(
     let envelope = Envelope::parse(&body).map_err(Refusal::bad_request)?;
     let route = gateway.routes.message(envelope.msg_id);
     let route = route.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "no service for this msg_id"))?;
+    let user = identity.user.clone();
     let caller = Caller {
         user: Some(identity.user),
         session: identity.session.map(|session| session.id),
@@ -32,6 +33,8 @@ pub(super) async fn serve(
         address: client,
     };
     let call = route.call(envelope.bytes, Some(envelope.msg_id), caller);
+    let too_many = || Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many messages at once");
+    let _calling = gateway.callers.call(&user).ok_or_else(too_many)?;
     let reply = gateway.services.call(call, route.limits).await?;
     let answer = Envelope {
         msg_id: reply.msg_id.or(route.reply).unwrap_or(envelope.msg_id),

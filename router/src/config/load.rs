@@ -33,6 +33,10 @@ impl Faults {
         self.0.is_empty()
     }
 
+    pub fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// The value, if nothing is wrong.
     pub fn or<T>(self, value: T) -> Result<T, Faults> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
