@@ -39,6 +39,9 @@ use crate::{
     watching::Watching,
 };
 
+/// How long an HTTP request waits for a node that is not well, and how often it looks.
+const SETTLING: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a subscription outlives its last local member.
 const LINGER: Duration = Duration::from_secs(5);
 mod connect;
@@ -143,6 +146,18 @@ impl Gateway {
             self.routers.run(&self.tasks),
             reread::run(self.clone()),
         );
+    }
+
+    /// A node that has only just started, or has just lost NATS, is mostly well again in a moment: that is waited for, for
+    /// a client that asks would only come again.
+    pub async fn settled(&self) {
+        let well = || self.bus.check().is_ok() && self.revoked.is_known();
+        let wait = async {
+            while !well() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _in_time = tokio::time::timeout(SETTLING, wait).await.is_ok();
     }
 
     /// A new connection, known to the drain from now on. Its guard goes with it.

@@ -62,6 +62,7 @@ pub async fn serve(gateway: &Gateway, verb: Verb, request: Request<Incoming>, cl
         response.headers_mut().insert(header::ALLOW, allow);
         return response;
     }
+    gateway.settled().await;
     let outcome = match verb {
         Verb::Login => log_in::serve(gateway, request, client).await,
         Verb::Message => message::serve(gateway, request, client).await,
