@@ -7,7 +7,7 @@ use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
     cluster::{ConnectCommand, Session},
-    msg_id, subject,
+    id, msg_id, subject,
 };
 use herald_router::failure::Failure;
 
@@ -17,7 +17,6 @@ use crate::{
     auth::{
         SessionClaim,
         signer::{Grant, SignError},
-        unix_now,
     },
     config::GatewayConfig,
     gateway::Gateway,
@@ -175,8 +174,8 @@ pub fn token(gateway: &Gateway, user: &str, id: &str, session: &Session) -> Resu
         account: Some(&session.account),
         groups: &session.groups,
         broadcast: session.broadcast,
-        // Seconds do for most. One who was kicked in this very second needs a token from after that.
-        issued: (unix_now() * 1000).max(gateway.revoked.upto(user).map_or(0, |upto| upto + 1)),
+        // To the millisecond: one who was kicked in this very second has a token from after that.
+        issued: id::now_ms().max(gateway.revoked.upto(user).map_or(0, |upto| upto + 1)),
         expires,
         session: Some(&claim),
     };

@@ -6,9 +6,11 @@ use std::{net::SocketAddr, time::Duration};
 use futures_util::future::join_all;
 use herald_tests::{
     client::{Client, Event, Upgrade},
-    cluster::Cluster,
-    gateway::{Config, SECRET, file},
+    cluster::{Cluster, dev_router},
+    eventually,
+    gateway::{Config, FREE, SECRET, file},
     http::{DEV_API_KEY, request},
+    nats::NatsServer,
     process::Node,
     token,
 };
@@ -33,7 +35,7 @@ async fn refused(address: SocketAddr, token: &str) -> u16 {
 async fn known(gateway: &Node, user: &str, client: &Client) {
     let path = format!("/api/v1/users/{user}");
     let bearer = format!("Bearer {DEV_API_KEY}");
-    herald_tests::eventually("the connection is known", async || {
+    eventually("the connection is known", async || {
         let headers = [("Authorization", bearer.as_str())];
         let told = request(gateway.admin(), "GET", &path, &headers, b"").await.json();
         let connections = told["connections"].as_array().cloned().unwrap_or_default();
@@ -69,7 +71,7 @@ async fn two(limits: &str) -> (Cluster, [Node; 2]) {
         let file = file(&config);
         let path = file.path().to_str().unwrap().to_owned();
         let url = cluster.nats.url();
-        let free = herald_tests::gateway::FREE;
+        let free = FREE;
         let arguments = [
             "--config", &path, "--dev", "--nats", &url, "--listen", free, "--admin", free,
         ];
@@ -168,4 +170,47 @@ async fn is_replaced(client: &mut Client) -> bool {
         }
     }
     false
+}
+
+/// Whom a node that has died held counts no more, though its lease stands yet: 4105 would tell them never to come back.
+#[tokio::test]
+async fn those_of_a_dead_node_are_not_too_many_elsewhere() {
+    let file = file("[limits]\nconnections_per_user = 1\n");
+    let nats = NatsServer::start().await;
+    let _router = dev_router(&nats.url()).await;
+    let start = async || {
+        let arguments = [
+            "--dev",
+            "--nats",
+            &nats.url(),
+            "--listen",
+            FREE,
+            "--admin",
+            FREE,
+            "--config",
+        ];
+        let arguments = arguments.map(str::to_owned).into_iter();
+        let path = file.path().to_str().unwrap().to_owned();
+        let mut node = Node::start("herald-gateway", arguments.chain([path])).await;
+        node.listens("public").await;
+        node
+    };
+    let (mut dies, lives) = (start().await, start().await);
+    let first = Client::dev(dies.public(), "bob").await;
+    let mut eve = Client::dev(lives.public(), "eve").await;
+    let bob = json!({"presence": {"users": ["bob"]}});
+    eventually("the routers know of bob", async || {
+        eve.ask(bob.clone(), "presence").await["users"]["bob"]["online"] == true
+    })
+    .await;
+    let (mut second, _) = Upgrade::to(lives.public())
+        .text("token", &token::dev("bob"))
+        .open()
+        .await
+        .unwrap();
+    assert_eq!(second.closed().await, 4105, "one is the most");
+    dies.kill();
+    let mut back = Client::dev(lives.public(), "bob").await;
+    back.ask(json!({"ping": {}}), "pong").await;
+    drop(first);
 }

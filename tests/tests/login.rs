@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use herald_tests::{
     gateway::{Config, SECRET, dev_gateway, dev_gateway_with, file},
-    http::{Response, exchange, request},
+    http::{Kept, Response, exchange, request},
     process::Node,
     short::{
         self, REQ_MY_DATA, RESP_LOGIN, cookie, envelope, logged_in, login, login_request, logout, message, opened,
@@ -294,4 +294,42 @@ async fn large_and_slow_bodies_are_refused() {
         503,
         "there is no service that knows anybody"
     );
+}
+
+/// A token that is refused before the body was read: the article's clients go on to refresh it on the same connection.
+#[tokio::test]
+async fn a_connection_goes_on_after_an_answer_that_came_before_the_body() {
+    let gateway = dev_gateway().await;
+    let address = gateway.public();
+    let good = logged_in(address, "zbj").await;
+    for _ in 0..20 {
+        let mut http = Kept::to(address).await;
+        let refused = http
+            .post_slowly("/message", "nonsense", &envelope(REQ_MY_DATA, b"x"))
+            .await;
+        assert_eq!(refused.status, 401, "{refused:?}");
+        assert_eq!(refused.header("connection"), None);
+        let answered = http.post("/message", &good, &envelope(REQ_MY_DATA, b"x")).await;
+        assert_eq!(answered.status, 200, "{answered:?}");
+    }
+    let head = "POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n";
+    let large = exchange(address, head.as_bytes()).await;
+    assert_eq!(
+        (large.status, large.header("connection")),
+        (401, Some("close")),
+        "{large:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let gateway = dev_gateway().await;
+    for hosts in ["", "Host: localhost\r\nHost: localhost\r\n"] {
+        let request = format!("POST /refresh HTTP/1.1\r\n{hosts}Connection: close\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(
+            exchange(gateway.public(), request.as_bytes()).await.status,
+            400,
+            "{hosts:?}"
+        );
+    }
 }

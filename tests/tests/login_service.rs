@@ -187,6 +187,8 @@ async fn the_second_service_completes_the_reply_or_refuses() {
                     &json!({"user_brief": STANDARD.encode(b"\x0a\x03ape"), "bytes": STANDARD.encode(b"\x30\x01")}),
                 ),
                 "tsz" => answer(&json!({"err_code": 12})),
+                // Without a word on what it is.
+                "hhe" => Some((HeaderMap::new(), json!({"err_code": 13}).to_string().into())),
                 _ => error("409", "the server is full"),
             }
         })
@@ -199,6 +201,7 @@ async fn the_second_service_completes_the_reply_or_refuses() {
     );
     assert!(reply("swk").await.ends_with(b"\x22\x05\x0a\x03ape\x30\x01"));
     assert_eq!(err_code(&world.log_in(&login_request("tsz", "")).await), b"\x08\x0c");
+    assert_eq!(err_code(&world.log_in(&login_request("hhe", "")).await), b"\x08\x0d");
     assert_eq!(
         err_code(&world.log_in(&login_request("bhl", "")).await),
         b"\x08\x99\x03",

@@ -153,7 +153,13 @@ impl Hub {
         for entry in &page.entries {
             if entry.sequence > way.at {
                 way.conn.outbox.room().await;
+                // Under the lock: once a leave has been followed here, nothing more of the group is given.
+                let state = way.topic.state.lock();
+                if !state.is_catching_up(way.conn) {
+                    break;
+                }
                 self.give_one(way, entry);
+                drop(state);
                 way.at = entry.sequence;
             }
         }
