@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future;
 use herald_proto::{CloseCode, subject::Names};
 use herald_router::{bus::Bus, config::Faults};
 use tokio::net::TcpStream;
@@ -20,12 +21,13 @@ use crate::{
     config::{GatewayConfig, LimitSettings},
     conn::{Conn, flush::Flushers, sink::Sink},
     crowd::Rules,
+    cursors::Cursors,
     dialect::Dialect,
     hub::Hub,
-    keeper::Keeper,
     login::Login,
     metrics::Metrics,
     origin::Origins,
+    paths::Paths,
     post::Callers,
     presence::Presence,
     proxies::Proxies,
@@ -41,6 +43,8 @@ use crate::{
 
 /// How long a subscription outlives its last local member.
 const LINGER: Duration = Duration::from_secs(5);
+
+mod article;
 mod connect;
 
 pub use connect::{Refused, start};
@@ -60,13 +64,15 @@ pub struct Gateway {
     pub services: Services,
     /// Which of them gets what.
     pub routes: Routes,
-    pub keeper: Arc<Keeper>,
+    /// The articles' dialects, and what holds for each.
+    pub paths: Paths,
     pub presence: Arc<Presence>,
     pub revoked: Revoked,
     pub sessions: Sessions,
     pub watching: Arc<Watching>,
     /// How many connections a user may have.
     pub crowd: Rules,
+    cursors: Cursors,
     bus: Bus,
     /// Where routers speak to this node.
     told: String,
@@ -100,7 +106,7 @@ impl Gateway {
             services: Services::new(config, bus, &names)?,
             routes: Routes::new(config),
             routers: Routers::new(bus.clone(), names, metrics.clone()),
-            keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
+            paths: Paths::new(&config.dialects, &limits),
             presence: Presence::new(bus.clone(), node.clone()),
             revoked: Revoked::default(),
             sessions: Sessions::new(bus.clone(), config.session.terms(), config.session.relogin),
@@ -112,6 +118,7 @@ impl Gateway {
                 metrics.clone(),
             )),
             crowd: limits.crowd(),
+            cursors: Cursors::new(bus.clone(), config.log.max_age),
             bus: bus.clone(),
             told,
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
@@ -129,15 +136,17 @@ impl Gateway {
 
     /// The work that goes on beside the connections; ends when dropped.
     pub async fn run(self: Arc<Self>) {
+        let keepers: Vec<_> = self.paths.keepers().map(|keeper| keeper.clone().run()).collect();
         tokio::join!(
             self.hub.clone().run(),
-            self.keeper.clone().run(),
+            future::join_all(keepers),
             self.presence.clone().run(self.hub.clone()),
             self.revoked.run(&self.bus, &self.hub),
             told::run(&self.bus, &self.told, &self.hub),
             self.watching.run(&self.routers),
             self.addresses.run(),
             self.sessions.run(),
+            self.cursors.run(),
             self.callers.run(),
             self.flushers.run(),
             self.routers.run(&self.tasks),
@@ -181,6 +190,7 @@ impl Gateway {
     /// The same, but that its user may have gone is yet to be told, of the one returned.
     pub fn detach(&self, conn: &Arc<Conn>, welcomed: bool) -> Option<Arc<str>> {
         let member = conn.member()?;
+        self.cursors.hurry(&member.user, conn.dialect.name());
         self.hub.detach_all(conn, &member.user);
         self.watching.leave(conn);
         if welcomed {
@@ -191,7 +201,12 @@ impl Gateway {
 
     pub fn set_token(&self, conn: &Arc<Conn>, identity: &Identity) {
         conn.set_token(self.auth.connection_end(identity.expires), identity);
-        self.keeper.expire(conn);
+        self.paths.terms(conn.dialect).keeper.expire(conn);
+    }
+
+    /// What clients have proven to have received is kept. For the end, behind all connections.
+    pub async fn keep_cursors(&self) {
+        self.cursors.write().await;
     }
 
     /// Closes all connections, spread evenly over `window`, so that clients do not come back all at once.

@@ -68,9 +68,9 @@ pub async fn run(
         Admin::new(ready, recorder),
         config.admin.api_keys.clone(),
     );
-    for listener in public {
+    for (listener, address) in public.into_iter().zip(&config.public.listen) {
         writeln!(out, "listening public {}", listener.local_addr()?)?;
-        let handler = Arc::new(Public(gateway.clone()));
+        let handler = Arc::new(Public::new(gateway.clone(), *address));
         tasks.spawn(http::serve(listener, handler, stop.clone(), gateway.tasks.clone()));
     }
     writeln!(out, "listening admin {}", admin.local_addr()?)?;
@@ -184,5 +184,6 @@ async fn drain(gateway: &Arc<Gateway>, window: Duration, stop: &CancellationToke
     if tokio::time::timeout(GOODBYE, gateway.tasks.wait()).await.is_err() {
         warn!("not all connections ended in time");
     }
+    gateway.keep_cursors().await;
     gateway.presence.leave().await;
 }
