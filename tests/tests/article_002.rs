@@ -2,12 +2,13 @@
 //! its server got wrong.
 #![allow(clippy::unwrap_used)]
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use herald_tests::{
     article::{Go, Nodes, Peer},
     client::Client,
-    gateway::{Config, SECRET, dev_gateway, dev_gateway_with, file},
+    eventually,
+    gateway::{Config, FREE, SECRET, dev_gateway, dev_gateway_with, file},
     nginx::Nginx,
     token::{claims, hs256},
     upgrade::Upgrade,
@@ -159,6 +160,22 @@ async fn foreign_origins_and_strangers_stay_outside() {
     let mut two = Peer::of(open("/serv/").header("Cookie", &format!("a=b; token={token}"))).await;
     two.binary(b"\x00\x00\x00\x07").await;
     assert!(two.next_binary().await.starts_with(&[0xff; 4]));
+}
+
+#[tokio::test]
+async fn a_dialect_may_be_served_on_one_address_only() {
+    let free = TcpListener::bind(FREE).unwrap().local_addr().unwrap();
+    let config = file(&format!("[dialects.echo]\npaths = ['/echo']\nlisten = '{free}'\n"));
+    let articles = free.to_string();
+    let arguments = ["--config", config.path().to_str().unwrap(), "--listen", &articles];
+    let mut gateway = dev_gateway_with(&arguments).await;
+    eventually("both listen", async || gateway.listeners() == 3).await;
+    gateway.ready().await;
+    for address in gateway.all("public") {
+        let opened = Upgrade::to(address).path("/echo").open().await;
+        assert_eq!(opened.err(), (address != free).then_some(404), "{address}");
+        Peer::open(address, "/serv/").await;
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::event::{Body, Command, History, HistoryOf, HistoryQuery, Message, Send, Tag};
 
+mod articles;
 mod call;
 mod presence;
 
