@@ -304,7 +304,8 @@ pub struct Message {
     pub to: Target,
     pub kind: Option<String>,
     pub body: Body,
-    pub original: Option<Original>,
+    /// Boxed, for most have none.
+    pub original: Option<Box<Original>>,
     pub time: u64,
     pub offset: Option<String>,
 }
@@ -312,7 +313,7 @@ pub struct Message {
 impl Message {
     /// What was stored for `target`; a copy in its sender's inbox tells whom the message was for.
     pub fn new(target: &Target, stored: Stored, offset: Option<String>) -> Self {
-        let original = (!stored.dialect.is_empty()).then_some(Original {
+        let original = (!stored.dialect.is_empty()).then(|| Original {
             dialect: stored.dialect,
             bytes: stored.original,
         });
@@ -325,7 +326,7 @@ impl Message {
                 bytes: stored.body,
                 content_type: stored.content_type,
             },
-            original,
+            original: original.map(Box::new),
             time: stored.time,
             offset,
         }

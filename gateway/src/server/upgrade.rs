@@ -29,7 +29,7 @@ pub(super) fn query(request: &Request<Incoming>) -> Query<'_> {
 pub(super) fn native(gateway: &Arc<Gateway>, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
     let slot = match admitted(gateway, &request, client) {
         Ok(slot) => slot,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let known = known_subprotocol(&request);
     let opening = opening(gateway, &request, known.unwrap_or(Dialect::Json));
@@ -45,7 +45,7 @@ pub(super) async fn article(
 ) -> Response<Body> {
     let slot = match admitted(gateway, &request, client) {
         Ok(slot) => slot,
-        Err(refusal) => return refusal,
+        Err(refusal) => return *refusal,
     };
     let dialect = found.dialect;
     let token = match claim::token(gateway, &request, found).await {
@@ -62,32 +62,30 @@ pub(super) async fn article(
     upgraded(gateway, request, client, slot, opening, known)
 }
 
-/// It may be upgraded, and its address has room.
-fn admitted(gateway: &Gateway, request: &Request<Incoming>, client: IpAddr) -> Result<Option<Slot>, Response<Body>> {
+/// It may be upgraded, and its address has room. Boxed: refusals are rare, and large.
+fn admitted(
+    gateway: &Gateway,
+    request: &Request<Incoming>,
+    client: IpAddr,
+) -> Result<Option<Slot>, Box<Response<Body>>> {
+    let no = |status, reason, text| Err(Box::new(refuse(status, reason, text)));
     if request.method() != Method::GET {
-        return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n"));
+        return no(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n");
     }
     if !fastwebsockets::upgrade::is_upgrade_request(request) {
-        let mut response = refuse(
-            StatusCode::UPGRADE_REQUIRED,
-            "no_upgrade",
-            "a WebSocket upgrade is needed\n",
-        );
-        response
-            .headers_mut()
-            .insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
-        return Err(response);
+        let needed = "a WebSocket upgrade is needed\n";
+        let mut response = refuse(StatusCode::UPGRADE_REQUIRED, "no_upgrade", needed);
+        let websocket = header::HeaderValue::from_static("websocket");
+        response.headers_mut().insert(header::UPGRADE, websocket);
+        return Err(Box::new(response));
     }
     if !is_handshake(request) {
-        return Err(refuse(
-            StatusCode::BAD_REQUEST,
-            "handshake",
-            "not a WebSocket handshake\n",
-        ));
+        return no(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n");
     }
-    let slot = gateway.addresses.connect(client).map_err(too_many)?;
+    let slot = gateway.addresses.connect(client);
+    let slot = slot.map_err(|refusal| Box::new(too_many(refusal)))?;
     if gateway.stop.is_cancelled() {
-        return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "draining", "shutting down\n"));
+        return no(StatusCode::SERVICE_UNAVAILABLE, "draining", "shutting down\n");
     }
     Ok(slot)
 }

@@ -71,7 +71,7 @@ fn passed(dialect: Dialect, from: &str, frame: &[u8], to: Dialect) -> Option<Byt
         to: send.to,
         kind: send.kind,
         body: send.body,
-        original: send.original,
+        original: send.original.map(Box::new),
         time: 7,
         offset: None,
     })))
@@ -286,7 +286,7 @@ fn harmless(dialect: Dialect, user: Option<&str>, is_text: bool, frame: &[u8]) {
             to: send.to,
             kind: send.kind,
             body: send.body,
-            original: send.original,
+            original: send.original.map(Box::new),
             time: 7,
             offset: None,
         });
