@@ -22,7 +22,7 @@ use crate::{
     conn::{Conn, flush::Flushers, sink::Sink},
     crowd::Rules,
     cursors::Cursors,
-    dialect::Dialect,
+    dialect::{Dialect, Keeps},
     hub::Hub,
     login::Login,
     metrics::Metrics,
@@ -157,9 +157,8 @@ impl Gateway {
     /// A new connection, known to the drain from now on. Its guard goes with it.
     pub fn open(self: &Arc<Self>, dialect: Dialect, sink: Sink, client: IpAddr) -> (Arc<Conn>, OpenGuard) {
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let outbox = usize::try_from(self.limits.outbox.as_u64()).unwrap_or(usize::MAX);
         let id = format!("{}-{number:x}", self.node);
-        let conn = Conn::new(id, dialect, outbox, sink, client);
+        let conn = Conn::new(id, dialect, self.paths.terms(dialect).outbox, sink, client);
         self.open.insert(number, conn.clone());
         let guard = OpenGuard {
             gateway: self.clone(),
@@ -190,7 +189,9 @@ impl Gateway {
     /// The same, but that its user may have gone is yet to be told, of the one returned.
     pub fn detach(&self, conn: &Arc<Conn>, welcomed: bool) -> Option<Arc<str>> {
         let member = conn.member()?;
-        self.cursors.hurry(&member.user, conn.dialect.name());
+        if conn.dialect.keeps() == Keeps::Server {
+            self.cursors.hurry(&member.user, conn.dialect.name());
+        }
         self.hub.detach_all(conn, &member.user);
         self.watching.leave(conn);
         if welcomed {

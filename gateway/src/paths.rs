@@ -11,6 +11,9 @@ use crate::{
 /// The place of a user's id in a path.
 const ID: &str = "{id}";
 
+/// A client that reads must not pass for a slow one because some large frames come at once.
+const FRAMES_WAITING: usize = 4;
+
 /// A path, in which one segment may be a user's id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(Box<str>);
@@ -57,6 +60,8 @@ fn matches(wanted: &str, segment: &str) -> bool {
 pub struct Terms {
     /// Largest message from a client.
     pub frame: usize,
+    /// What may wait for one connection.
+    pub outbox: usize,
     pub keeper: Arc<Keeper>,
     /// A client is believed who it says it is.
     pub trust_url_id: bool,
@@ -83,6 +88,7 @@ impl Paths {
             patterns: Vec::new(),
             native: Terms {
                 frame: size(limits.frame),
+                outbox: size(limits.outbox),
                 keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
                 trust_url_id: false,
             },
@@ -94,6 +100,7 @@ impl Paths {
             paths.patterns.extend(patterns);
             paths.terms[spoken.dialect.index()] = Some(Terms {
                 frame: size(spoken.frame),
+                outbox: size(limits.outbox).max(FRAMES_WAITING * size(spoken.frame)),
                 keeper: Keeper::new(spoken.ping_interval, spoken.pong_timeout),
                 trust_url_id: spoken.trust_url_id,
             });

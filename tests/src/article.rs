@@ -189,6 +189,15 @@ impl Nodes {
         self.gateways[self.gateways.len() - 1].public()
     }
 
+    /// Asks the first node to end.
+    pub fn drain_first(&self) {
+        self.gateways[0].terminate();
+    }
+
+    pub async fn first_has_ended(&mut self) {
+        assert!(self.gateways[0].exit().await.success());
+    }
+
     /// Of the server API.
     pub fn admin(&self) -> SocketAddr {
         self.gateways[0].admin()

@@ -57,7 +57,7 @@ async fn its_client_is_served(nodes: &Nodes) {
     alice.say("signal alice bob offer").await;
     bob.hears("from=alice to=bob content=offer type=7/webrtc/1 name= file=0")
         .await;
-    alice.say("file alice carol 700000").await;
+    alice.say("file alice carol 1000000").await;
     alice.say("say alice carol 1 see you").await;
     alice.say("heartbeat").await;
     alice.hears(PONG).await;
@@ -67,11 +67,21 @@ async fn its_client_is_served(nodes: &Nodes) {
         .await;
     let mut carol = welcomed(nodes, true, "carol").await;
     carol
-        .hears("from=alice to=carol content=a.bin type=2//1 name= file=700000")
+        .hears("from=alice to=carol content=a.bin type=2//1 name= file=1000000")
         .await;
     carol
         .hears("from=alice to=carol content=see you type=1//1 name=name of alice file=0")
         .await;
+
+    // Some large ones at once make nobody a slow reader.
+    for _ in 0..3 {
+        alice.say("file alice carol 900000").await;
+    }
+    for _ in 0..3 {
+        carol
+            .hears("from=alice to=carol content=a.bin type=2//1 name= file=900000")
+            .await;
+    }
 
     // Calls are nobody else's.
     carol.say("signal carol alice answer").await;
@@ -135,6 +145,27 @@ async fn who_comes_back_goes_on_where_it_was() {
     alice.say(&sent(2)).await;
     let mut bob = come().await;
     hears(&mut bob, 2).await;
+}
+
+/// The node that a client was connected to ends in good order, and the client goes on with another.
+#[tokio::test]
+async fn a_drain_loses_nothing_and_repeats_nothing_that_was_proven() {
+    let mut nodes = Nodes::two().await;
+    let mut alice = welcomed(&nodes, true, "alice").await;
+    let mut bob = Peer::open(nodes.first(), "/socket.io?user=bob").await;
+    bob.next_binary().await;
+    alice.say("say alice bob 1 one").await;
+    assert!(String::from_utf8_lossy(&bob.next_binary().await).contains("one"));
+    bob.answers_a_ping().await;
+    bob.binary(b"\x3a\x08heatbeat").await;
+    bob.next_binary().await;
+    nodes.drain_first();
+    assert_eq!(bob.next().await, Frame::Closed(4000));
+    nodes.first_has_ended().await;
+    alice.say("say alice bob 1 two").await;
+    let mut bob = Peer::open(nodes.last(), "/socket.io?user=bob").await;
+    assert!(bob.next_binary().await.ends_with(b"welcome!"));
+    assert!(String::from_utf8_lossy(&bob.next_binary().await).contains("two"));
 }
 
 /// Byte for byte.

@@ -93,6 +93,16 @@ async fn its_clients_are_served_behind_nginx() {
     assert!(!log.contains("token"), "{log}");
 }
 
+#[test]
+fn the_deployed_haproxy_configuration_is_valid() {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/haproxy.cfg");
+    let checked = std::process::Command::new("haproxy")
+        .args(["-c", "-f", config])
+        .output();
+    let checked = checked.expect("haproxy is missing: tests/install-tools installs it");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
 /// With an error frame each: the opcode, where there is one, and why.
 #[tokio::test]
 async fn what_is_no_request_is_answered_with_an_error_frame() {
