@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use bytesize::ByteSize;
 use herald_router::{
-    config::{Faults, LogSettings, LoggingSettings, NatsSettings, Secret, check_node, load},
+    config::{Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TlsSettings, check_node, load},
     policy::Policy,
 };
 use ipnet::IpNet;
@@ -91,6 +91,8 @@ impl Default for GatewayConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct PublicSettings {
     pub listen: Vec<SocketAddr>,
+    /// Of all of them. None: plain.
+    pub tls: Option<TlsSettings>,
     pub origins: Vec<String>,
     /// Networks of reverse proxies, whose word on a client's address is believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -101,6 +103,7 @@ impl Default for PublicSettings {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([0, 0, 0, 0], 8002))],
+            tls: None,
             origins: Vec::new(),
             trusted_proxies: Vec::new(),
             client_address: AddressHeader::default(),
@@ -200,6 +203,7 @@ impl GatewayConfig {
         services::check_routes(&self.routes, faults);
         self.check_addresses(faults);
         self.dialects.check(&self.public.listen, faults);
+        self.check_tls(faults);
         Origins::check(&self.public.origins, faults);
         if self.dev {
             dev::check(self, faults);
@@ -238,6 +242,16 @@ impl GatewayConfig {
         }
         if twice(&self.admin.listen, public) {
             faults.add("admin.listen", "is a public address too");
+        }
+    }
+
+    fn check_tls(&self, faults: &mut Faults) {
+        for (path, tls) in [("public.tls", &self.public.tls), ("admin.tls", &self.admin.tls)] {
+            if let Some(tls) = tls
+                && !faults.has(path)
+            {
+                tls.check(path, faults);
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use herald_proto::{CloseCode, offset::Cursor};
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     auth::Identity,
@@ -37,12 +37,14 @@ pub mod query;
 pub mod reader;
 pub mod receive;
 pub mod sink;
+pub mod socket;
 pub mod writer;
 
 use outbox::{Handover, Outbox, Pushed};
 use progress::Progress;
 use proof::Proof;
 use sink::Sink;
+use socket::Socket;
 
 /// How long a large answer waits until what was sent before it has been read.
 const READ_WITHIN: Duration = Duration::from_secs(10);
@@ -173,7 +175,7 @@ impl Conn {
     }
 
     /// None: of an HTTP answer.
-    pub fn socket(&self) -> Option<&TcpStream> {
+    pub fn socket(&self) -> Option<&Socket> {
         match &self.sink {
             Sink::Socket { socket, .. } => Some(socket),
             Sink::Answer(_) => None,

@@ -3,8 +3,13 @@
 //! Who connects sees the others as far as the cluster knows them at that moment. It is the newest, whatever the clocks of
 //! other nodes say: a connection never makes way for one that it has found.
 
-use herald_proto::{CloseCode, cluster::ConnectionInfo};
+use herald_proto::{
+    CloseCode,
+    cluster::{ConnectionInfo, UserConnection},
+};
 use serde::Deserialize;
+
+use crate::dialect::Dialect;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -79,6 +84,13 @@ impl Rules {
             .map(|one| (one.id.clone(), CloseCode::Replaced))
             .collect()
     }
+}
+
+/// Of the connections on other nodes those that count here. Who polls moves from node to node faster than nodes hear of
+/// each other, and would stand in its own way: each node counts its own polls.
+pub fn elsewhere(told: &[UserConnection]) -> impl Iterator<Item = ConnectionInfo> {
+    let infos = told.iter().filter_map(|other| other.info.clone());
+    infos.filter(|info| info.dialect != Dialect::Poll.name())
 }
 
 fn is_same_device(one: &ConnectionInfo, other: &ConnectionInfo) -> bool {

@@ -12,14 +12,13 @@ use std::{
 use futures_util::future;
 use herald_proto::{CloseCode, subject::Names};
 use herald_router::{bus::Bus, config::Faults};
-use tokio::net::TcpStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     addresses::Addresses,
     auth::{Auth, Identity},
     config::{GatewayConfig, LimitSettings},
-    conn::{Conn, flush::Flushers, sink::Sink},
+    conn::{Conn, flush::Flushers, sink::Sink, socket::Socket},
     crowd::Rules,
     cursors::Cursors,
     dialect::{Dialect, Keeps},
@@ -168,7 +167,7 @@ impl Gateway {
     }
 
     /// A WebSocket's sink, with its share of a flusher.
-    pub fn socket(&self, socket: TcpStream) -> Sink {
+    pub fn socket(&self, socket: Socket) -> Sink {
         Sink::Socket {
             socket,
             flusher: self.flushers.assign(),

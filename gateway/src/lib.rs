@@ -37,5 +37,6 @@ pub mod services;
 pub mod session;
 pub mod sessions;
 pub mod short;
+pub mod tls;
 mod told;
 mod watching;

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use herald_proto::{CloseCode, Target, id};
-use herald_router::bus::BusState;
+use herald_router::{bus::BusState, tls::TlsMetrics};
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -43,6 +43,8 @@ const HTTP_REQUESTS: &str = "herald_gateway_http_requests_total";
 const CALLS: &str = "herald_gateway_calls_total";
 const CALL_SECONDS: &str = "herald_gateway_call_seconds";
 const CALLS_IN_FLIGHT: &str = "herald_gateway_calls_in_flight";
+const TLS_HANDSHAKES: &str = "herald_gateway_tls_handshakes_total";
+const TLS_EXPIRES: &str = "herald_gateway_tls_certificate_expires_timestamp_seconds";
 const BUS_READY: &str = "herald_gateway_bus_ready";
 
 pub fn describe() {
@@ -115,6 +117,12 @@ pub fn describe() {
     );
     describe_gauge!(CALLS_IN_FLIGHT, "Calls to backends that are under way");
     describe_counter!(REFUSED, "Upgrades and requests of clients refused, by reason");
+    describe_counter!(TLS_HANDSHAKES, "TLS handshakes, by listener and outcome");
+    describe_gauge!(
+        TLS_EXPIRES,
+        Unit::Seconds,
+        "When the certificate of a listener ends, in Unix time"
+    );
     describe_gauge!(BUS_READY, "1 while the message bus can be used, else 0");
 }
 
@@ -307,6 +315,10 @@ impl Drop for CallUnderWay {
         histogram!(CALL_SECONDS, "service" => service.clone()).record(self.begun.elapsed().as_secs_f64());
         counter!(CALLS, "service" => service, "outcome" => self.outcome).increment(1);
     }
+}
+
+pub fn tls(listener: &'static str) -> TlsMetrics {
+    TlsMetrics::new(TLS_HANDSHAKES, TLS_EXPIRES, listener)
 }
 
 pub fn bus(state: BusState) {

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{api::Api, config::GatewayConfig, gateway::Gateway, metrics, reload, server::Public};
+use crate::{api::Api, config::GatewayConfig, gateway::Gateway, metrics, reload, server::Public, tls::Certificates};
 
 /// After the last close frame has been queued, connections get this long to take it, and HTTP requests to be answered.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ pub async fn run(
     metrics::describe();
 
     let public = bind_all(&config.public.listen)?;
+    let certificates = Arc::new(Certificates::new(&config)?);
     let admin = http::bind(config.admin.listen).with_context(|| format!("binding {}", config.admin.listen))?;
 
     let node = config
@@ -55,10 +56,12 @@ pub async fn run(
         end.run_until_cancelled(work.run()).await;
     });
     tasks.spawn(watch_bus(bus.clone(), background.clone()));
-    let (reloaded, end) = (gateway.clone(), background.clone());
+    let (reloaded, exchanged, end) = (gateway.clone(), certificates.clone(), background.clone());
     let hangups = Hangups::new()?;
     tasks.spawn(async move {
-        end.run_until_cancelled(reload::run(hangups, &reloaded, again)).await;
+        let reload = reload::run(hangups, &reloaded, &exchanged, again);
+        end.run_until_cancelled(async { tokio::join!(reload, exchanged.follow()) })
+            .await;
     });
 
     let mut out = std::io::stdout();
@@ -71,10 +74,18 @@ pub async fn run(
     for (listener, address) in public.into_iter().zip(&config.public.listen) {
         writeln!(out, "listening public {}", listener.local_addr()?)?;
         let handler = Arc::new(Public::new(gateway.clone(), *address));
-        tasks.spawn(http::serve(listener, handler, stop.clone(), gateway.tasks.clone()));
+        let tls = certificates.public.clone();
+        tasks.spawn(http::serve(listener, tls, handler, stop.clone(), gateway.tasks.clone()));
     }
     writeln!(out, "listening admin {}", admin.local_addr()?)?;
-    tasks.spawn(http::serve(admin, Arc::new(api), background.clone(), tasks.clone()));
+    let tls = certificates.admin.clone();
+    tasks.spawn(http::serve(
+        admin,
+        tls,
+        Arc::new(api),
+        background.clone(),
+        tasks.clone(),
+    ));
     info!(
         node,
         version = env!("CARGO_PKG_VERSION"),

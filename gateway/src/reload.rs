@@ -1,21 +1,31 @@
-//! SIGHUP: the keys are read anew, and nobody is dropped for it. Where anything is wrong, nothing changes.
+//! SIGHUP: keys and certificates are read anew, and nobody is dropped for it. Where anything is wrong, nothing changes.
 
 use herald_router::{cli::ConfigError, shutdown::Hangups};
 use tracing::{error, info};
 
-use crate::{config::GatewayConfig, gateway::Gateway};
+use crate::{
+    config::GatewayConfig,
+    gateway::Gateway,
+    tls::{Certificates, Exchange},
+};
 
 /// Works until dropped. `again` reads the configuration.
 pub async fn run(
     mut hangups: Hangups,
     gateway: &Gateway,
+    certificates: &Certificates,
     again: impl Fn() -> Result<GatewayConfig, ConfigError> + Send,
 ) {
     loop {
         hangups.next().await;
-        let outcome = again().and_then(|config| Ok(gateway.auth.reload(&config.auth)?));
+        let outcome = again().and_then(|config| {
+            let exchange = Exchange::load(&config)?;
+            gateway.auth.reload(&config.auth)?;
+            certificates.exchange(exchange);
+            Ok(())
+        });
         match outcome {
-            Ok(()) => info!("the keys of tokens were read anew"),
+            Ok(()) => info!("the keys of tokens and the certificates were read anew"),
             Err(error) => error!(%error, "the configuration cannot be used: nothing was changed"),
         }
     }

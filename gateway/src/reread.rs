@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::{
+    crowd,
     gateway::Gateway,
     hub::membership::{Change, Membership},
     presence,
@@ -76,8 +77,7 @@ fn thin_out(gateway: &Gateway, user: &str, elsewhere: &[UserConnection]) {
         .iter()
         .filter(|conn| conn.outbox.is_open())
         .filter_map(presence::info);
-    let elsewhere = elsewhere.iter().filter_map(|other| other.info.clone());
-    let all: Vec<ConnectionInfo> = infos.chain(elsewhere).collect();
+    let all: Vec<ConnectionInfo> = infos.chain(crowd::elsewhere(elsewhere)).collect();
     for (id, code) in gateway.crowd.at_rest(&all) {
         if let Some(conn) = here.iter().find(|conn| *conn.id == *id) {
             conn.close(code);

@@ -183,22 +183,27 @@ impl Watching {
     async fn follow(&self) -> Result<(), BusError> {
         let mut watch = self.bus.kv.watch(Bucket::Presence, "").await?;
         // Another watch was here before: what it told may be out of date.
-        self.event(&KvEvent::Reset);
+        self.events(&[KvEvent::Reset]);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                event = watch.next() => match event {
-                    Some(event) => self.event(&event),
-                    None => return Err(BusError::Unavailable("the watch ended".to_owned())),
-                },
+                events = watch.next_many() => {
+                    if events.is_empty() {
+                        return Err(BusError::Unavailable("the watch ended".to_owned()));
+                    }
+                    self.events(&events);
+                }
                 _ = tick.tick() => self.board.lock().tick(now(), &mut |news| self.tell(&news)),
             }
         }
     }
 
-    fn event(&self, event: &KvEvent) {
-        self.board.lock().event(event, now(), &mut |news| self.tell(&news));
+    fn events(&self, events: &[KvEvent]) {
+        let mut board = self.board.lock();
+        for event in events {
+            board.event(event, now(), &mut |news| self.tell(&news));
+        }
     }
 
     /// Never waits. Whoever does not read is closed: a change that was missed would never be told again.

@@ -9,8 +9,10 @@ use serde::{Deserialize, Deserializer};
 use crate::{bus::LogLimits, policy::Policy};
 
 pub mod load;
+pub mod tls;
 
 pub use load::{Fault, Faults};
+pub use tls::TlsSettings;
 
 /// The whole commented default configuration, as `herald-router config` prints it.
 pub const DEFAULT: &str = include_str!("config/default.toml");
@@ -35,6 +37,7 @@ impl Default for RouterConfig {
             drain: Duration::from_secs(30),
             admin: AdminSettings {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9003)),
+                tls: None,
             },
             nats: NatsSettings {
                 urls: vec![Secret("nats://127.0.0.1:4222".to_owned())],
@@ -51,6 +54,7 @@ impl Default for RouterConfig {
 #[serde(deny_unknown_fields)]
 pub struct AdminSettings {
     pub listen: SocketAddr,
+    pub tls: Option<TlsSettings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -163,6 +167,9 @@ impl RouterConfig {
         self.nats.check(faults);
         self.policy.check("policy", faults);
         self.log.check(faults);
+        if let Some(tls) = &self.admin.tls {
+            tls.check("admin.tls", faults);
+        }
     }
 }
 

@@ -1,10 +1,9 @@
-//! A small HTTP/1.1 server over hyper: the accept loop, its deadlines and its end. Both binaries use it.
+//! A small HTTP server over hyper: the accept loop, its deadlines and its end. Both binaries use it.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hyper::{Request, Response, StatusCode, body::Incoming, header, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Request, Response, StatusCode, body::Incoming, header};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
@@ -12,23 +11,25 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
+use crate::tls::Tls;
+
 mod body;
+mod connection;
+mod streams;
 
 pub use body::Body;
 
-/// A request's head must be here within this.
-const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+use connection::Serving;
+
 /// The first of a request's body must be here within this after its head, and each further part after the one before.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
-/// Largest head of a request; a token (4 KiB) fits several times.
-const HEAD_BYTES: usize = 32 << 10;
 /// Connections that wait to be accepted: a storm of reconnects comes faster than one loop accepts.
 const BACKLOG: u32 = 4096;
 /// When accepting fails (no file descriptors left), trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Ends a request's connection from outside, as an extension of the request: who writes a long answer is not asked for
-/// more of it while the client does not read, and so could never give up.
+/// Ends a request from outside, with its connection where that is HTTP/1.1; an extension of the request. Who writes a long
+/// answer is not asked for more of it while the client does not read, and so could never give up.
 #[derive(Clone, Default)]
 pub struct Cut(Arc<Notify>);
 
@@ -67,8 +68,14 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until `stop`; then connections finish the request that they are at.
-pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: CancellationToken, tasks: TaskTracker) {
+/// Accepts until `stop`; then connections finish the requests that they are at. With `tls` nothing else is spoken.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    handler: Arc<H>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -86,50 +93,20 @@ pub async fn serve<H: Handler>(listener: TcpListener, handler: Arc<H>, stop: Can
                     continue;
                 };
                 handler.prepare(&stream);
-                tasks.spawn(connection(stream, peer, handler.clone(), stop.clone(), admission));
+                let serving = Serving {
+                    handler: handler.clone(),
+                    peer,
+                    stop: stop.clone(),
+                    tasks: tasks.clone(),
+                    _admission: admission,
+                };
+                tasks.spawn(connection::run(stream, tls.clone(), serving));
             }
             Err(error) => {
                 warn!(%error, "cannot accept connections");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
-}
-
-async fn connection<H: Handler>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    handler: Arc<H>,
-    stop: CancellationToken,
-    _admission: H::Admission,
-) {
-    let cut = Cut::default();
-    let given = cut.clone();
-    let service = service_fn(move |mut request| {
-        let handler = handler.clone();
-        request.extensions_mut().insert(given.clone());
-        async move { Ok::<_, Infallible>(handler.handle(request, peer).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = cut.cut() => Ok(()),
-            }
-        }
-        () = cut.cut() => Ok(()),
-    };
-    if let Err(error) = ended {
-        debug!(%peer, %error, "an HTTP connection ended");
     }
 }
 

@@ -16,4 +16,5 @@ pub mod presence;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod watches;

@@ -16,6 +16,7 @@ use herald_router::{
     service,
     shutdown::Signals,
     telemetry,
+    tls::Tls,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -142,6 +143,10 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
 
     let listener = http::bind(config.admin.listen).with_context(|| format!("binding {}", config.admin.listen))?;
     let admin_address = listener.local_addr()?;
+    let tls = config.admin.tls.as_ref();
+    let tls = tls
+        .map(|settings| Tls::new(settings, "admin", metrics::tls()))
+        .transpose()?;
 
     let node = config
         .node
@@ -176,7 +181,17 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     let admin = Arc::new(Admin::new(Box::new(ready), metrics_handle));
     let admin_stop = CancellationToken::new();
     let admin_tasks = TaskTracker::new();
-    admin_tasks.spawn(http::serve(listener, admin, admin_stop.clone(), admin_tasks.clone()));
+    if let Some(tls) = tls.clone() {
+        let end = admin_stop.clone();
+        admin_tasks.spawn(async move { end.run_until_cancelled(tls.follow()).await });
+    }
+    admin_tasks.spawn(http::serve(
+        listener,
+        tls,
+        admin,
+        admin_stop.clone(),
+        admin_tasks.clone(),
+    ));
     writeln!(std::io::stdout(), "listening admin {admin_address}")?;
     tracing::info!(node, version = env!("CARGO_PKG_VERSION"), "router started");
 

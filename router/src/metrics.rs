@@ -7,6 +7,7 @@ use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_h
 use crate::{
     bus::{Appended, BusError},
     failure::Failure,
+    tls::TlsMetrics,
 };
 
 const COMMANDS: &str = "herald_router_commands_total";
@@ -15,7 +16,8 @@ const APPENDS: &str = "herald_router_log_appends_total";
 const APPEND_SECONDS: &str = "herald_router_log_append_seconds";
 const ONLINE: &str = "herald_router_users_online";
 const GROUPS: &str = "herald_router_groups";
-
+const TLS_HANDSHAKES: &str = "herald_router_tls_handshakes_total";
+const TLS_EXPIRES: &str = "herald_router_tls_certificate_expires_timestamp_seconds";
 const BUS_CALLS: &str = "herald_bus_waiting_calls";
 
 pub fn describe() {
@@ -42,6 +44,12 @@ pub fn describe() {
     describe_gauge!(
         GROUPS,
         "Groups with members in the whole cluster, as this router knows it"
+    );
+    describe_counter!(TLS_HANDSHAKES, "TLS handshakes of the admin listener, by outcome");
+    describe_gauge!(
+        TLS_EXPIRES,
+        Unit::Seconds,
+        "When the certificate of the admin listener ends, in Unix time"
     );
 }
 
@@ -94,4 +102,8 @@ pub(crate) fn directory(online: usize, groups: usize) {
         gauge!(ONLINE).set(online as f64);
         gauge!(GROUPS).set(groups as f64);
     }
+}
+
+pub fn tls() -> TlsMetrics {
+    TlsMetrics::new(TLS_HANDSHAKES, TLS_EXPIRES, "admin")
 }

@@ -14,9 +14,11 @@ use tracing::{info, warn};
 
 use crate::{
     beat,
-    bus::{Bus, BusError, BusState, Request, Requests},
+    bus::{Bucket, Bus, BusError, BusState, Request, Requests},
     core::Router,
-    metrics, watches,
+    metrics,
+    presence::Fact,
+    watches,
 };
 
 /// Commands under way at once. What comes beyond waits in the subscription; each command ends by its own deadline.
@@ -120,10 +122,14 @@ struct Incoming {
 
 async fn subscribe(router: &Router) -> Result<Incoming, BusError> {
     let pubsub = &router.bus.pubsub;
-    Ok(Incoming {
+    let incoming = Incoming {
         leaves: pubsub.subscribe(&router.names.left()).await?,
         requests: pubsub.queue_subscribe(&router.names.command("*"), "router").await?,
-    })
+    };
+    // Any answer proves that the server knows of the subscriptions: whoever hears that this router is ready may ask it.
+    let any = Fact::Router { node: "any" }.key();
+    router.bus.kv.get(Bucket::Presence, &any).await?;
+    Ok(incoming)
 }
 
 impl Incoming {

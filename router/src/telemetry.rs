@@ -11,7 +11,7 @@ use crate::config::{LogFormat, LoggingSettings};
 
 /// Latencies of a message's way: from 100 µs, what NATS takes at best, to the 10 s within which all is answered.
 const SECONDS_BUCKETS: &[f64] = &[
-    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.0001, 0.000_25, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 /// Histograms gather samples until they are drained.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_tungstenite::{
-    WebSocketStream,
+    MaybeTlsStream, WebSocketStream,
     tungstenite::{
         Error, Message,
         protocol::{CloseFrame, frame::coding::CloseCode},
@@ -30,7 +30,7 @@ pub enum Event {
 }
 
 pub struct Client {
-    pub socket: WebSocketStream<TcpStream>,
+    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     dialect: Dialect,
     last_id: u32,
     /// Pushes that came while something else was waited for.
@@ -40,7 +40,7 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(socket: WebSocketStream<TcpStream>, dialect: Dialect) -> Self {
+    pub(crate) fn new(socket: WebSocketStream<MaybeTlsStream<TcpStream>>, dialect: Dialect) -> Self {
         Self {
             socket,
             dialect,

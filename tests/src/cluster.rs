@@ -31,6 +31,19 @@ impl Cluster {
         Self::start_with(routers, gateways, "").await
     }
 
+    /// `config` is the gateways'.
+    pub async fn start_with_gateways(routers: usize, gateways: usize, config: &str) -> Self {
+        let mut cluster = Self::start(routers, 0).await;
+        for _ in 0..gateways {
+            let config = file(config);
+            let path = config.path().to_str().expect("UTF-8").to_owned();
+            let mut gateway = dev_gateway_with(&["--config", &path, "--nats", &cluster.urls]).await;
+            gateway.files.push(config);
+            cluster.gateways.push(gateway);
+        }
+        cluster
+    }
+
     /// `config` is the routers'.
     pub async fn start_with(routers: usize, gateways: usize, config: &str) -> Self {
         let nats = NatsServer::start().await;

@@ -99,9 +99,11 @@ impl Events {
     pub async fn next(&mut self) -> io::Result<Option<Event>> {
         loop {
             self.take_chunks();
+            self.take_pings();
             while let Some(end) = self.text.windows(2).position(|w| w == b"\n\n") {
                 let block: Vec<u8> = self.text.drain(..end + 2).collect();
                 let block = String::from_utf8(block).expect("UTF-8");
+                self.take_pings();
                 if let Some(event) = self.event(&block) {
                     return Ok(Some(event));
                 }
@@ -128,11 +130,19 @@ impl Events {
         }
     }
 
+    /// They stand between events.
+    fn take_pings(&mut self) {
+        const PING: &[u8] = b": ping\n";
+        while self.text.starts_with(PING) {
+            self.text.drain(..PING.len());
+            self.pings += 1;
+        }
+    }
+
     fn event(&mut self, block: &str) -> Option<Event> {
         let (mut name, mut data, mut id) = ("message", None, None);
         for line in block.lines().filter(|line| !line.is_empty()) {
             match line.split_once(": ") {
-                Some(("", "ping")) => self.pings += 1,
                 Some(("event", value)) => name = value,
                 Some(("data", value)) => data = Some(value),
                 Some(("id", value)) => id = Some(value.to_owned()),

@@ -14,6 +14,7 @@ use crate::{
     client::{Client, Dialect, Event, Refusal, Upgrade},
     heard::Heard,
     outgoing::Outgoing,
+    tls::Trusting,
     token,
 };
 
@@ -23,6 +24,8 @@ pub struct Follower {
     dialect: Dialect,
     /// Hands the cursor in with a `connect` frame instead of in the upgrade's query.
     pub by_frame: bool,
+    /// Connects over TLS.
+    pub tls: Option<Trusting>,
     client: Option<Client>,
     /// The last one: of `connected`, or pushed.
     pub cursor: Option<String>,
@@ -46,6 +49,7 @@ impl Follower {
             token,
             dialect,
             by_frame: false,
+            tls: None,
             client: None,
             cursor: None,
             cursors: 0,
@@ -89,6 +93,9 @@ impl Follower {
         let mut upgrade = Upgrade::to(address).dialect(self.dialect);
         if narrow {
             upgrade = upgrade.narrow();
+        }
+        if let Some(trusting) = &self.tls {
+            upgrade = upgrade.tls(trusting);
         }
         let mut connect = json!({"token": self.token});
         if let Some(cursor) = &self.cursor {

@@ -23,22 +23,23 @@ pub(crate) fn free_port() -> u16 {
 }
 
 impl Haproxy {
-    /// Of each gateway where it serves clients and where it says whether it is ready, which is asked each tenth of a
+    /// Of each gateway where it serves clients and where it says whether it is ready, which is asked five times a
     /// second. What a node that is ending did not answer is asked of another.
     pub async fn start(gateways: &[(SocketAddr, SocketAddr)]) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let servers = gateways.iter().enumerate();
         let servers = servers.map(|(i, (to, admin))| {
             let port = admin.port();
-            format!("    server gateway{i} {to} check port {port} inter 100ms fall 1 rise 1\n")
+            format!("    server gateway{i} {to} check port {port} inter 200ms fall 3 rise 1\n")
         });
         let servers: String = servers.collect();
         let config = file(&format!(
-            "defaults\n    mode http\n    timeout connect 2s\n    timeout client 60s\n    timeout server 60s\n\
+            "defaults\n    mode http\n    timeout connect 2s\n    timeout check 10s\n    timeout client 60s\n    timeout server 60s\n\
              \x20   option redispatch 1\n    retries 3\n    retry-on conn-failure empty-response\n\
              frontend public\n    bind {address}\n    default_backend gateways\n\
              backend gateways\n    balance roundrobin\n    option forwardfor\n\
-             \x20   option httpchk GET /health/ready\n    http-check expect status 200\n{servers}"
+             \x20   option httpchk\n    http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host localhost\n\
+             \x20   http-check expect status 200\n{servers}"
         ));
         let child = Command::new("haproxy")
             .arg("-f")

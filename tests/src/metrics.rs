@@ -48,7 +48,9 @@ mod tests {
 
     #[test]
     fn a_histogram_tells_within_what_most_of_it_lies() {
-        let before = Metrics::parse("h_bucket{v=\"a\",le=\"1\"} 5\nh_bucket{v=\"a\",le=\"+Inf\"} 5\n");
+        let before = Metrics::parse(
+            "h_bucket{v=\"a\",le=\"1\"} 5\nh_bucket{v=\"a\",le=\"2.5\"} 5\nh_bucket{v=\"a\",le=\"+Inf\"} 5\n",
+        );
         let text =
             "h_bucket{v=\"a\",le=\"1\"} 95\nh_bucket{v=\"a\",le=\"2.5\"} 104\nh_bucket{v=\"a\",le=\"+Inf\"} 105\n";
         let after = Metrics::parse(text);

@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_tungstenite::{
-    client_async_with_config,
+    MaybeTlsStream, client_async_with_config,
     tungstenite::{
         Error,
         client::IntoClientRequest,
@@ -16,7 +16,7 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{PATIENCE, client::Client};
+use crate::{PATIENCE, client::Client, tls::Trusting};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -44,6 +44,7 @@ pub struct Upgrade {
     headers: Vec<(String, String)>,
     dialect: Dialect,
     narrow: bool,
+    tls: Option<Trusting>,
 }
 
 /// Why there is no connection.
@@ -65,12 +66,18 @@ impl Upgrade {
             headers: Vec::new(),
             dialect: Dialect::Json,
             narrow: false,
+            tls: None,
         }
     }
 
     /// The kernel takes in little, so that one who does not read is soon felt by the server.
     pub fn narrow(mut self) -> Self {
         self.narrow = true;
+        self
+    }
+
+    pub fn tls(mut self, trusting: &Trusting) -> Self {
+        self.tls = Some(trusting.clone());
         self
     }
 
@@ -117,8 +124,9 @@ impl Upgrade {
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
         let mark = if query.is_empty() { "" } else { "?" };
-        let url = format!("ws://{}{}{mark}{}", self.address, self.path, query.join("&"));
+        let url = format!("{scheme}://{}{}{mark}{}", self.address, self.path, query.join("&"));
         let mut request = url.into_client_request().expect("a URL");
         for (name, value) in &self.headers {
             let name = HeaderName::try_from(name).expect("a header's name");
@@ -143,7 +151,7 @@ impl Upgrade {
         }
     }
 
-    async fn dial(&self) -> io::Result<TcpStream> {
+    async fn dial(&self) -> io::Result<MaybeTlsStream<TcpStream>> {
         let socket = match self.address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -153,7 +161,10 @@ impl Upgrade {
         }
         let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok(match &self.tls {
+            None => MaybeTlsStream::Plain(stream),
+            Some(trusting) => MaybeTlsStream::Rustls(trusting.over(stream).await?),
+        })
     }
 
     /// Opens, and waits for `connected`.

@@ -358,3 +358,29 @@ async fn over_two_hundred_cuts_nothing_is_lost_and_nothing_comes_twice() {
     }
     assert_eq!((bob.heard.repeated, bob.heard.late, bob.gaps), (0, 0, 0));
 }
+
+/// Who polls stands in nobody's way on the next node, least of all its own.
+#[tokio::test]
+async fn one_who_polls_from_node_to_node_is_no_crowd() {
+    let cluster = Cluster::start_with_gateways(1, 2, "[limits]\nconnections_per_user = 1\n").await;
+    let mut alice = Client::dev(cluster.gateways[0].public(), "alice").await;
+    let mut bob = Poller::begun(cluster.gateways[0].public(), "bob", &token::dev("bob")).await;
+    for n in 0..20 {
+        let (at, gateway) = (n % 2, &cluster.gateways[n % 2]);
+        let address = gateway.public();
+        let poll = tokio::spawn(async move {
+            bob.poll(address, 30).await;
+            bob
+        });
+        eventually("bob waits", async || waiting(gateway).await == 1.0).await;
+        alice.say(to_bob(), json!([n, at])).await;
+        bob = poll.await.unwrap();
+        let ask = json!({"presence": {"users": ["bob"]}});
+        let presence = alice.ask(ask, "presence").await;
+        assert_eq!(
+            presence["users"]["bob"]["online"], true,
+            "between two polls it is there"
+        );
+    }
+    assert_eq!(bob.heard.count(), 20);
+}

@@ -185,6 +185,28 @@ async fn when_nats_is_away_for_longer_than_a_lease_nobody_flickers() {
     assert_presence(&cluster.gateways, &users, &[]).await;
 }
 
+#[tokio::test]
+async fn routers_that_start_together_with_nats_call_nobody_offline() {
+    let mut cluster = Cluster::start(2, 1).await;
+    let users = names("user");
+    let _users = all(cluster.gateways[0].public(), &users).await;
+    let mut watcher = watcher(cluster.gateways[0].public(), &users).await;
+    cluster.nats.stop();
+    for router in &mut cluster.routers {
+        router.kill();
+    }
+    // Longer than a lease.
+    assert!(!watcher.hears("presence", Duration::from_secs(12)).await);
+    cluster.nats.start_again().await;
+    let admin = cluster.gateways[0].admin();
+    let answers = AbortOnDropHandle::new(tokio::spawn(ask_for(admin, users.clone(), 2 * QUIET)));
+    for i in 0..2 {
+        cluster.restart_router(i).await;
+    }
+    assert!(!watcher.hears("presence", 2 * QUIET).await);
+    assert!(answers.await.unwrap() > 10, "routers answer");
+}
+
 /// Asks again and again; each answer that comes must call all of them online. How many came.
 async fn ask_for(admin: SocketAddr, users: Vec<String>, time: Duration) -> usize {
     let (end, mut answers) = (Instant::now() + time, 0);

@@ -15,6 +15,7 @@ use herald_tests::{
     client::Dialect,
     eventually,
     gateway::{Config, file},
+    metrics::Metrics,
 };
 use serde_json::{Value, json};
 
@@ -51,6 +52,13 @@ async fn each_failure_has_its_code() {
         let error = alice.ask(call(service, "fail", json!(1)), "error").await;
         assert!(!error["message"].as_str().unwrap().contains("trace"), "{error}");
     }
+    let error = alice.ask(call("http", "page", json!(1)), "error").await;
+    let text = "the service refused with 404";
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!("not_found"), &json!(text)),
+        "no page is told"
+    );
     // One that dies without a word is told where that can be known.
     assert_eq!(refused(&mut alice, "nats", "dies").await, "timeout");
     assert_eq!(refused(&mut alice, "http", "dies").await, "internal");
@@ -235,6 +243,13 @@ async fn the_end_of_a_connection_ends_its_calls() {
         }
     }
     eventually("nor does the upstream", async || world.http.open() == 0).await;
+    let metrics = Metrics::of(world.gateway.admin()).await;
+    for service in BOTH {
+        let cancelled = metrics.get(&format!(
+            "herald_gateway_calls_total{{service=\"{service}\",outcome=\"cancelled\"}}"
+        ));
+        assert!(cancelled >= 64.0, "{cancelled} of {service}");
+    }
 }
 
 /// Many clients at once, each with as many calls as it may have under way.

@@ -18,7 +18,7 @@ use herald_tests::{
     eventually,
     gateway::{Config, dev_gateway, file},
     process::Node,
-    token,
+    short, token,
 };
 use serde_json::{Value, json};
 
@@ -54,14 +54,15 @@ async fn a_call_comes_back_in_both_dialects() {
 async fn backends_are_told_who_asks() {
     let world = World::start().await;
     let user = "小明 2%";
-    let token = token::dev_with(user, &json!({"sid": "s-1"}));
+    let token = short::logged_in(world.public(), user).await;
+    let session = token::claims_of(&token)["sid"].clone();
     for dialect in Dialect::BOTH {
         let mut ming = Client::with_token(world.public(), dialect, &token).await;
         for service in BOTH {
             let told = result(&mut ming, service, "headers", json!(1)).await["body"].take();
             for (name, value) in [
                 ("herald-user", json!("%E5%B0%8F%E6%98%8E%202%25")),
-                ("herald-session", json!("s-1")),
+                ("herald-session", session.clone()),
                 ("herald-connection", ming.connected["connection"].clone()),
                 ("herald-client-ip", json!("127.0.0.1")),
                 ("content-type", json!("application/json")),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use herald_router::config::{Faults, Secret};
+use herald_router::config::{Faults, Secret, TlsSettings};
 use serde::Deserialize;
 
 use super::DEV_API_KEY;
@@ -11,6 +11,7 @@ use super::DEV_API_KEY;
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSettings {
     pub listen: SocketAddr,
+    pub tls: Option<TlsSettings>,
     pub api_keys: Vec<ApiKeySettings>,
 }
 
@@ -18,6 +19,7 @@ impl Default for AdminSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9002)),
+            tls: None,
             api_keys: Vec::new(),
         }
     }

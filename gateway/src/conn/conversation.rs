@@ -222,7 +222,7 @@ pub(super) fn answer_on(conn: &Arc<Conn>, tag: &Tag, answer: &Answer) {
 
 async fn hung_up(conn: &Conn) {
     match conn.socket() {
-        Some(socket) => receive::hung_up(socket).await,
+        Some(socket) => receive::hung_up(socket.tcp()).await,
         None => std::future::pending().await,
     }
 }

@@ -5,22 +5,20 @@
 //! an idle connection has no task that waits to write, and where messages come faster than they are written they share
 //! a write. What a socket does not take at once is left to a [`writer`] of that connection alone.
 
-use std::{
-    io::{self, IoSlice},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use metrics::Counter;
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use super::{
     Conn,
     outbox::{Frames, Work},
+    socket::Socket,
     writer,
 };
 
@@ -28,8 +26,6 @@ use super::{
 const TURN: usize = 32;
 /// Writes to one connection in a row while its outbox is being filled at the same time.
 const ROUNDS: usize = 4;
-/// Frames in one system call; Linux takes up to 1,024, but the slices live on the stack.
-const SLICES: usize = 64;
 
 pub struct Flushers {
     flushers: Vec<Arc<Flusher>>,
@@ -142,10 +138,10 @@ impl Flusher {
 }
 
 /// Writes what the socket takes at once; what it did not take, or could not because it has failed, stays in `frames`.
-fn try_write(socket: &TcpStream, frames: &mut Frames) -> usize {
+fn try_write(socket: &Socket, frames: &mut Frames) -> usize {
     let mut all = 0;
     while !frames.is_empty() {
-        match write_some(socket, frames) {
+        match socket.try_write(frames) {
             Ok(written @ 1..) => {
                 frames.advance(written);
                 all += written;
@@ -154,20 +150,4 @@ fn try_write(socket: &TcpStream, frames: &mut Frames) -> usize {
         }
     }
     all
-}
-
-/// One system call.
-pub(super) fn write_some(socket: &TcpStream, frames: &Frames) -> io::Result<usize> {
-    if frames.len() == 1
-        && let Some(frame) = frames.iter().next()
-    {
-        return socket.try_write(frame);
-    }
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let mut count = 0;
-    for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
-        *slice = IoSlice::new(frame);
-        count += 1;
-    }
-    socket.try_write_vectored(&slices[..count])
 }

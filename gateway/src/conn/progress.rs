@@ -3,8 +3,12 @@
 //! Rounds are the hub's sweeps, counted as they begin. A sweep that ends proves that all up to its watermark has been
 //! given to those who were complete when it began.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
 
+use super::Conn;
 use crate::clock;
 
 /// A client whose targets are quiet still gets a new cursor this often, so that its old one is not trimmed away.
@@ -90,6 +94,11 @@ impl Progress {
         self.behind.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// For one of those that are behind: whether it is alone.
+    pub fn is_last_behind(&self) -> bool {
+        self.behind.load(Ordering::Acquire) == 1
+    }
+
     /// At the end of `round`: whether its watermark is to be told as a cursor now.
     pub fn wants_cursor(&self, round: u32, watermark: u64) -> bool {
         let incomplete = self.behind.load(Ordering::Acquire) > 0 || self.entered.load(Ordering::Acquire) >= round;
@@ -109,6 +118,22 @@ impl Progress {
                 .compare_exchange(given, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
         true
+    }
+}
+
+/// Its connection is told of no cursor while this lives.
+pub struct Incomplete(Arc<Conn>);
+
+impl Incomplete {
+    pub fn new(conn: &Arc<Conn>) -> Self {
+        conn.progress.fell_behind();
+        Self(conn.clone())
+    }
+}
+
+impl Drop for Incomplete {
+    fn drop(&mut self) {
+        self.0.progress.caught_up();
     }
 }
 

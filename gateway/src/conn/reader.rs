@@ -9,13 +9,16 @@ use std::{
 
 use bytes::Bytes;
 use herald_proto::CloseCode;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::{
     Conn,
     conversation::Conversation,
     receive::{self, Broken, Receiver},
+    socket::Socket,
 };
 use crate::{
     addresses::Slot,
@@ -49,13 +52,13 @@ pub enum Token {
 /// Begins a connection: whatever is needed only once happens here, so that the task that stays is small.
 pub async fn start(
     gateway: &Arc<Gateway>,
-    upgraded: hyper::upgrade::Upgraded,
+    upgraded: Upgraded,
     opening: Opening,
     client: IpAddr,
     address: Option<Slot>,
 ) {
     let Some((socket, ahead)) = bare_socket(upgraded) else {
-        tracing::error!("an upgraded connection is no TCP stream");
+        tracing::error!("an upgraded connection is no stream of this gateway");
         return;
     };
     let receiver = Receiver::new(&ahead, gateway.paths.terms(opening.dialect).frame);
@@ -80,21 +83,25 @@ pub async fn start(
 }
 
 /// What hyper keeps around a connection is of no use any more: only the socket stays, and what was read ahead.
-fn bare_socket(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    let socket = parts.io.into_inner();
+fn bare_socket(upgraded: Upgraded) -> Option<(Socket, Bytes)> {
+    let (socket, ahead) = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(plain) => (Socket::from(plain.io.into_inner()), plain.read_buf),
+        Err(upgraded) => {
+            let tls = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+            (Socket::from(tls.io.into_inner()), tls.read_buf)
+        }
+    };
+    let tcp = socket.tcp();
     // The socket remembers the task that last waited for it, hyper's, and would keep its memory: let it forget.
     let mut nobody = Context::from_waker(Waker::noop());
-    let _readiness = (
-        socket.poll_read_ready(&mut nobody),
-        socket.poll_write_ready(&mut nobody),
-    );
-    Some((socket, parts.read_buf))
+    let _readiness = (tcp.poll_read_ready(&mut nobody), tcp.poll_write_ready(&mut nobody));
+    Some((socket, ahead))
 }
 
 async fn discard(conn: &Conn) {
     if let Some(socket) = conn.socket() {
-        receive::discard(socket).await;
+        // Beneath TLS too: what it says does not matter any more.
+        receive::discard(socket.tcp()).await;
     }
 }
 

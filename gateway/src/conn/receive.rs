@@ -20,6 +20,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::socket::Socket;
+
 mod fragments;
 
 use fragments::{Fragments, accept, into_bytes};
@@ -70,27 +72,25 @@ impl Receiver {
     ///
     /// That a socket is said to be readable is not enough: after a read that took all there was it still is, and a
     /// buffer would be held from one frame to the next. So what there is is read into this call's own space first.
-    pub async fn readable(&mut self, socket: &TcpStream) -> io::Result<()> {
+    pub async fn readable(&mut self, socket: &Socket) -> io::Result<()> {
         poll_fn(|cx| self.poll_readable(socket, cx)).await
     }
 
-    fn poll_readable(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_readable(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.ahead.has_remaining() {
-            std::task::ready!(socket.poll_read_ready(cx))?;
             let mut space = [const { MaybeUninit::uninit() }; FIRST_READ];
             let mut came = ReadBuf::uninit(&mut space);
-            match socket.try_read_buf(&mut came) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) => self.ahead = Bytes::copy_from_slice(came.filled()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            std::task::ready!(socket.poll_read(cx, &mut came))?;
+            if came.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
+            self.ahead = Bytes::copy_from_slice(came.filled());
         }
         Poll::Ready(Ok(()))
     }
 
     /// Begins to read; to be called when there is something.
-    pub fn burst<'a>(&'a mut self, socket: &'a TcpStream, read: &'a AtomicU64) -> Burst<'a> {
+    pub fn burst<'a>(&'a mut self, socket: &'a Socket, read: &'a AtomicU64) -> Burst<'a> {
         read.store(0, Ordering::Relaxed);
         let stream = Counted {
             ahead: &mut self.ahead,
@@ -142,7 +142,7 @@ pub async fn hung_up(socket: &TcpStream) {
 /// Counts what is read, so that it is known when all of it has been used up.
 struct Counted<'a> {
     ahead: &'a mut Bytes,
-    socket: &'a TcpStream,
+    socket: &'a Socket,
     read: &'a AtomicU64,
 }
 
@@ -154,14 +154,7 @@ impl AsyncRead for Counted<'_> {
             buf.put_slice(&self.ahead[..n]);
             self.ahead.advance(n);
         } else {
-            loop {
-                std::task::ready!(self.socket.poll_read_ready(cx))?;
-                match self.socket.try_read_buf(buf) {
-                    // There was nothing, after all: the readiness is taken back.
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    outcome => break outcome.map(drop)?,
-                }
-            }
+            std::task::ready!(self.socket.poll_read(cx, buf))?;
         }
         let n = (buf.filled().len() - before) as u64;
         self.read.fetch_add(n, Ordering::Relaxed);

@@ -3,13 +3,12 @@
 use std::{sync::Arc, task::Waker};
 
 use futures_util::task::AtomicWaker;
-use tokio::net::TcpStream;
 
-use super::flush::Flusher;
+use super::{flush::Flusher, socket::Socket};
 
 pub enum Sink {
     /// A WebSocket's, which its flusher writes to.
-    Socket { socket: TcpStream, flusher: Arc<Flusher> },
+    Socket { socket: Socket, flusher: Arc<Flusher> },
     /// An HTTP answer, which takes what waits as fast as its client reads. Boxed, for most connections are none.
     Answer(Box<Answer>),
 }
@@ -37,5 +36,20 @@ impl Answer {
 
     pub(super) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every idle WebSocket pays for what others need.
+    #[test]
+    fn other_sinks_cost_a_websocket_nothing() {
+        assert_eq!(
+            size_of::<Sink>(),
+            size_of::<tokio::net::TcpStream>() + size_of::<Arc<Flusher>>(),
+            "the kind of sink needs no room of its own"
+        );
     }
 }

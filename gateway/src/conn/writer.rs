@@ -1,15 +1,13 @@
 //! Writes what a socket did not take at once, and says goodbye. A task that lives only as long as that takes.
 
-use std::{net::Shutdown, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use metrics::Counter;
-use socket2::SockRef;
-use tokio::net::TcpStream;
 
 use super::{
     Conn,
-    flush::write_some,
     outbox::{Frames, Work},
+    socket::Socket,
 };
 
 /// How long a client may take to receive what waits, and the close frame behind it, once the end has begun.
@@ -34,7 +32,7 @@ pub async fn run(conn: Arc<Conn>, work: Work, bytes_out: Counter) {
                 let mut frame = Frames::from(conn.dialect.close(ending));
                 // The client may be gone already; there is nothing more to tell it.
                 let _gone = tokio::time::timeout(LAST_WRITES, write_all(socket, &mut frame)).await;
-                let _gone = SockRef::from(socket).shutdown(Shutdown::Write);
+                socket.shut_down();
                 return conn.outbox.end();
             }
         }
@@ -42,7 +40,7 @@ pub async fn run(conn: Arc<Conn>, work: Work, bytes_out: Counter) {
 }
 
 /// False where the connection is no longer of use.
-async fn write(conn: &Conn, socket: &TcpStream, mut frames: Frames) -> bool {
+async fn write(conn: &Conn, socket: &Socket, mut frames: Frames) -> bool {
     let writing = write_all(socket, &mut frames);
     tokio::pin!(writing);
     tokio::select! {
@@ -55,9 +53,9 @@ async fn write(conn: &Conn, socket: &TcpStream, mut frames: Frames) -> bool {
     matches!(rest, Ok(Ok(())))
 }
 
-async fn write_all(socket: &TcpStream, frames: &mut Frames) -> std::io::Result<()> {
+async fn write_all(socket: &Socket, frames: &mut Frames) -> std::io::Result<()> {
     while !frames.is_empty() {
-        match write_some(socket, frames) {
+        match socket.try_write(frames) {
             Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
             Ok(written) => frames.advance(written),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => socket.writable().await?,

@@ -64,9 +64,9 @@ pub(super) fn push(push: &Push) -> Bytes {
     json::push(Shape::Event(cursor), push)
 }
 
-/// A comment, which clients pass over.
+/// A comment, which clients pass over. No empty line after it: some take that for the end of an event.
 pub(super) fn ping() -> Bytes {
-    Bytes::from_static(b": ping\n\n")
+    Bytes::from_static(b": ping\n")
 }
 
 /// What a WebSocket's close frame says. A client that is gone hears nothing.
@@ -112,7 +112,7 @@ mod tests {
         };
         let event = answer(None, &Answer::Connected(Box::new(connected)));
         assert!(event.starts_with(b"event: connected\nid: 5f3a@0:7\ndata: {\"connected\":{\"user\":\"\""));
-        assert_eq!(ping(), ": ping\n\n");
+        assert_eq!(ping(), ": ping\n");
         let closed = close(Ending::Code(CloseCode::Kicked));
         assert_eq!(closed, "event: closed\ndata: {\"code\":4102,\"reason\":\"kicked\"}\n\n");
         assert!(close(Ending::Peer(None)).is_empty());

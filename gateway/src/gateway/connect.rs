@@ -15,7 +15,7 @@ use super::Gateway;
 use crate::{
     auth::{AuthError, Identity},
     conn::{Conn, Member},
-    crowd::Verdict,
+    crowd::{self, Verdict},
     dialect::Keeps,
     event::{Answer, ConnectOptions, Connected, Tag},
     hub::{Entered, Start},
@@ -216,8 +216,7 @@ impl Gateway {
             .iter()
             .filter(|other| serial(&other.id) < serial(&conn.id) && other.outbox.is_open());
         let here = here.filter_map(presence::info);
-        let elsewhere = elsewhere.iter().filter_map(|other| other.info.clone());
-        let others: Vec<ConnectionInfo> = here.chain(elsewhere).collect();
+        let others: Vec<ConnectionInfo> = here.chain(crowd::elsewhere(elsewhere)).collect();
         match self.crowd.on_connect(&new, &others) {
             Verdict::Replaces(ids) => Ok(ids),
             Verdict::TooMany => {

@@ -93,7 +93,9 @@ impl Hub {
             conn.progress.entered(hub.round());
             // What this node knows of and has yet to deliver, to this connection as well, is not given yet.
             let delivered = |topic: &Arc<Topic>| !topic.state.lock().sequencer.is_behind();
+            // A group that was found to be joined on the way is entered by another task.
             if let Some(cursor) = complete
+                && conn.progress.is_last_behind()
                 && topics.iter().all(delivered)
             {
                 conn.progress.begin(cursor.sequence);
@@ -175,7 +177,7 @@ impl Hub {
             target,
             stored.control.as_ref().and_then(|control| control.order.as_ref()),
         ) {
-            self.order(user, change, entry.sequence);
+            self.order(user, change, entry.sequence, std::slice::from_ref(way.conn));
         }
         self.give(target, std::slice::from_ref(way.conn), entry, stored);
     }

@@ -14,7 +14,7 @@ impl Hub {
     /// Done once, as the order is delivered.
     pub(super) fn obey(&self, user: &str, state: &mut TopicState, control: &Control, sequence: u64) {
         match &control.order {
-            Some(Order::Group(change)) => self.order(user, change, sequence),
+            Some(Order::Group(change)) => self.order(user, change, sequence, state.members()),
             // Those too that have much to catch up with before they come to it.
             Some(Order::Kick(_)) => kick(state.members(), sequence),
             Some(Order::Replace(order)) => replace(state, order),

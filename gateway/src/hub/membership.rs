@@ -16,7 +16,7 @@ use super::{
     Hub,
     topic::{Topic, TopicState},
 };
-use crate::conn::Conn;
+use crate::conn::{Conn, progress::Incomplete};
 
 /// Group changes that may wait. Each takes microseconds.
 const WAITING: usize = 65_536;
@@ -47,8 +47,15 @@ pub struct Change {
 
 /// From the bus' tasks, which must not wait, to the one that acts.
 pub(super) struct Orders {
-    sender: mpsc::Sender<Change>,
-    receiver: Mutex<Option<mpsc::Receiver<Change>>>,
+    sender: mpsc::Sender<Ordered>,
+    receiver: Mutex<Option<mpsc::Receiver<Ordered>>>,
+}
+
+/// A change, and those who have been told of it: until it is followed they get no cursor, which would cover what the
+/// group got in between.
+struct Ordered {
+    change: Change,
+    _told: Vec<Incomplete>,
 }
 
 impl Orders {
@@ -66,10 +73,10 @@ pub(super) async fn run(hub: Arc<Hub>) {
     let Some(mut receiver) = receiver else {
         return;
     };
-    while let Some(change) = receiver.recv().await {
+    while let Some(ordered) = receiver.recv().await {
         // One after another would let one slow change hold up all others; each knows by its offset whether it is the newest.
         let follower = hub.clone();
-        hub.tasks.spawn(async move { follower.apply_patiently(change).await });
+        hub.tasks.spawn(async move { follower.apply_patiently(&ordered).await });
     }
 }
 
@@ -98,15 +105,19 @@ impl TopicState {
 }
 
 impl Hub {
-    /// Has a change followed, by the task that may wait.
-    pub(super) fn order(&self, user: &str, change: &GroupChange, sequence: u64) {
+    /// Has a change followed, by the task that may wait. `told` are the connections that come to it now.
+    pub(super) fn order(&self, user: &str, change: &GroupChange, sequence: u64, told: &[Arc<Conn>]) {
         let change = Change {
             user: user.into(),
             group: change.group.as_str().into(),
             sequence,
             joined: change.joined,
         };
-        if self.orders.sender.try_send(change).is_err() {
+        let ordered = Ordered {
+            _told: told.iter().map(Incomplete::new).collect(),
+            change,
+        };
+        if self.orders.sender.try_send(ordered).is_err() {
             warn!("too many changes of groups at once");
             self.metrics.orders_failed.increment(1);
         }
@@ -137,9 +148,9 @@ impl Hub {
     }
 
     /// What could not be followed while the log was out of reach is followed later.
-    async fn apply_patiently(self: &Arc<Self>, change: Change) {
+    async fn apply_patiently(self: &Arc<Self>, ordered: &Ordered) {
         for _ in 0..TRIES {
-            match self.apply(&change).await {
+            match self.apply(&ordered.change).await {
                 Ok(()) => return,
                 Err(error) => debug!(%error, "a change of groups cannot be followed yet"),
             }

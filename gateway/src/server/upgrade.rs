@@ -72,6 +72,11 @@ fn admitted(
     if request.method() != Method::GET {
         return no(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n");
     }
+    if request.version() == Version::HTTP_2 {
+        // It has no upgrades, and no header to name one. Browsers open a connection of HTTP/1.1 for a WebSocket.
+        let needed = "a WebSocket needs HTTP/1.1\n";
+        return no(StatusCode::UPGRADE_REQUIRED, "no_upgrade", needed);
+    }
     if !fastwebsockets::upgrade::is_upgrade_request(request) {
         let needed = "a WebSocket upgrade is needed\n";
         let mut response = refuse(StatusCode::UPGRADE_REQUIRED, "no_upgrade", needed);

@@ -9,11 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use herald_proto::id;
-use herald_router::{
-    bus::{KvEvent, Selection},
-    presence::{self, Change, Fact, Table},
-};
+use herald_router::{bus::KvEvent, presence::Table};
+
+mod reading;
+mod told;
+
+pub use reading::Unread;
 
 type User = Arc<str>;
 
@@ -51,14 +52,6 @@ struct Watched<W> {
     since: u64,
 }
 
-/// Users to be read from the bucket.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Unread {
-    pub users: Vec<User>,
-    position: u64,
-    generation: u64,
-}
-
 /// What a watcher is to be told.
 pub struct News<'a, W> {
     pub user: &'a str,
@@ -66,8 +59,6 @@ pub struct News<'a, W> {
     pub since: u64,
     pub watchers: &'a [W],
 }
-
-type Tell<'a, W> = &'a mut dyn FnMut(News<'_, W>);
 
 /// What one who begins to watch is told of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,155 +95,6 @@ impl<W: Watcher> Board<W> {
     /// How many pairs of watcher and watched there are.
     pub fn count(&self) -> usize {
         self.watchers.values().map(HashSet::len).sum()
-    }
-
-    // --- what the bucket says ---
-
-    pub fn event(&mut self, event: &KvEvent, now: Instant, tell: Tell<'_, W>) {
-        match event {
-            KvEvent::Reset => self.reset(),
-            KvEvent::Current => self.current = true,
-            KvEvent::Put { key, revision, .. } | KvEvent::Delete { key, revision, .. } => {
-                self.position = self.position.max(*revision);
-                if let Some(fact) = Fact::of(key)
-                    && let Some(user) = fact.presence_of()
-                    && let Some(watched) = self.watched.get_mut(user)
-                    && watched.read.is_none()
-                {
-                    watched.waiting.push(event.clone());
-                    return;
-                }
-            }
-        }
-        let watched = &self.watched;
-        presence::apply(&mut self.table, event, now, |user, revision| {
-            watched
-                .get(user)
-                .is_some_and(|w| w.read.is_some_and(|read| revision > read))
-        });
-        self.follow(now, tell);
-        if self.grace.is_zero() {
-            self.tell_of_leaving(now, tell);
-        }
-    }
-
-    fn reset(&mut self) {
-        self.generation += 1;
-        self.position = 0;
-        self.current = false;
-        for watched in self.watched.values_mut() {
-            watched.waiting.clear();
-            watched.read = watched.read.map(|_| 0);
-        }
-    }
-
-    /// What follows from the time alone.
-    pub fn tick(&mut self, now: Instant, tell: Tell<'_, W>) {
-        self.table.tick(now);
-        self.follow(now, tell);
-        self.tell_of_leaving(now, tell);
-    }
-
-    fn tell_of_leaving(&mut self, now: Instant, tell: Tell<'_, W>) {
-        let Self {
-            leaving,
-            watched,
-            grace,
-            ..
-        } = self;
-        leaving.retain(|user, since| {
-            let gone = now.duration_since(*since);
-            if gone < *grace {
-                return true;
-            }
-            if let Some(entry) = watched.get_mut(user) {
-                entry.online = false;
-                entry.since = id::now_ms().saturating_sub(u64::try_from(gone.as_millis()).unwrap_or(0));
-                tell(entry.news(user));
-            }
-            false
-        });
-    }
-
-    fn follow(&mut self, now: Instant, tell: Tell<'_, W>) {
-        for Change { user, .. } in self.table.take_changes() {
-            let Some(entry) = self.watched.get_mut(&user) else {
-                continue;
-            };
-            if !self.table.is_online(&user) {
-                if entry.online {
-                    self.leaving.insert(user, now);
-                }
-                continue;
-            }
-            self.leaving.remove(&user);
-            if !entry.online {
-                entry.online = true;
-                entry.since = self.table.since(&user);
-                tell(entry.news(&user));
-            }
-        }
-    }
-
-    // --- who watches ---
-
-    /// Which of `users` must be read before they can be watched. None while the bucket is being told.
-    pub fn begin(&mut self, users: &[String]) -> Option<Unread> {
-        if !self.current {
-            return None;
-        }
-        let unread = users.iter().filter_map(|user| {
-            let user: User = user.as_str().into();
-            let entry = self.watched.entry(user.clone()).or_insert_with(Watched::new);
-            entry.read.is_none().then_some(user)
-        });
-        Some(Unread {
-            users: unread.collect(),
-            position: self.position,
-            generation: self.generation,
-        })
-    }
-
-    /// False where what was read is older than what has been told already: it must be read again.
-    pub fn read(&mut self, unread: &Unread, selection: &Selection, now: Instant) -> bool {
-        if unread.generation != self.generation || selection.upto < unread.position {
-            return false;
-        }
-        let mut fresh = HashSet::new();
-        let mut events: Vec<KvEvent> = Vec::new();
-        for user in &unread.users {
-            if let Some(entry) = self.watched.get_mut(user)
-                && entry.read.is_none()
-            {
-                entry.read = Some(selection.upto);
-                events.append(&mut entry.waiting);
-                fresh.insert(user.clone());
-            }
-        }
-        for (key, entry) in &selection.entries {
-            let put = KvEvent::Put {
-                key: key.clone(),
-                value: entry.value.clone(),
-                revision: entry.revision,
-                // When somebody was last seen nobody here asks.
-                time: 0,
-            };
-            if Fact::of(key).is_some_and(|fact| fact.presence_of().is_some()) {
-                presence::apply(&mut self.table, &put, now, |user, _| fresh.contains(user));
-            }
-        }
-        for event in events {
-            presence::apply(&mut self.table, &event, now, |_, revision| revision > selection.upto);
-        }
-        // These are told as they are; of others nothing has changed.
-        self.table.take_changes();
-        for user in fresh {
-            if let Some(entry) = self.watched.get_mut(&user) {
-                entry.online = self.table.is_online(&user);
-                entry.since = self.table.since(&user);
-            }
-        }
-        true
     }
 
     /// From now on the watcher is told of what changes.
@@ -351,15 +193,6 @@ impl<W> Watched<W> {
             waiting: Vec::new(),
             online: false,
             since: 0,
-        }
-    }
-
-    fn news<'a>(&'a self, user: &'a str) -> News<'a, W> {
-        News {
-            user,
-            online: self.online,
-            since: self.since,
-            watchers: &self.watchers,
         }
     }
 }

@@ -13,7 +13,12 @@ fn the_printed_default_is_the_default() {
         .map(|line| line.strip_prefix("#= ").unwrap_or(line))
         .collect::<Vec<_>>()
         .join("\n");
-    parse(&uncommented, &[]).expect("every commented setting is a valid one");
+    let faults = parse(&uncommented, &[]).unwrap_err().to_string();
+    assert!(
+        faults.starts_with("admin.tls.cert_file: /etc/herald/tls/admin.crt: "),
+        "only the certificate is not there: {faults}"
+    );
+    assert_eq!(faults.lines().count(), 1, "{faults}");
 }
 
 #[test]

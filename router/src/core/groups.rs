@@ -25,7 +25,7 @@ use crate::{bus::Bucket, failure::Failure, watches};
 /// A token's groups are joined this many at a time.
 const JOINS_AT_ONCE: usize = 16;
 /// A gateway follows a leave within this, or by the user's log.
-const TOLD_WITHIN: Duration = Duration::from_secs(1);
+const TOLD_WITHIN: Duration = Duration::from_secs(3);
 /// Users of one batch are looked after this many at a time.
 const CONNECTS_AT_ONCE: usize = 16;
 /// Of one answer: half of what NATS carries by default.

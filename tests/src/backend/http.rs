@@ -155,6 +155,7 @@ async fn connection(stream: TcpStream, counts: &Counts) -> std::io::Result<()> {
             "headers" => response("200 OK", "application/json", as_json(&request).to_string().as_bytes()),
             "bytes" => response("200 OK", "", &[0, 0xff]),
             "refuse" => response("422 Unprocessable Content", "text/plain", b"no such dice\nand more"),
+            "page" => response("404 Not Found", "text/html", b"<h1>Not Found</h1>"),
             "fail" => response("500 Internal Server Error", "text/plain", b"a stack trace"),
             "liar" => response("200 OK", "application/json", b"{"),
             "redirect" => {

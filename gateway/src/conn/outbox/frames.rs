@@ -21,7 +21,7 @@ impl From<Bytes> for Frames {
 }
 
 impl Frames {
-    pub(super) fn push_back(&mut self, frame: Bytes) {
+    pub(in crate::conn) fn push_back(&mut self, frame: Bytes) {
         if self.first.is_none() {
             self.first = Some(frame);
         } else {

@@ -1,5 +1,8 @@
 use herald_proto::cluster::{HttpSession, Lease, UserOnNode};
-use herald_router::bus::Entry;
+use herald_router::{
+    bus::{Entry, Selection},
+    presence::Fact,
+};
 use prost::Message;
 
 use super::*;
@@ -40,6 +43,12 @@ impl World {
             told: Vec::new(),
         };
         world.event(&KvEvent::Current);
+        // After some seconds in which a router could write leases are taken at their word.
+        for _ in 0..3 {
+            world.passes(GRACE);
+            let beat = world.put("r.r1".to_owned(), Vec::new());
+            world.event(&beat);
+        }
         world
     }
 

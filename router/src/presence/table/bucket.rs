@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use herald_proto::limits;
+use herald_proto::{id, limits};
 use prost::DecodeError;
 
 use super::{
+    super::POSTPONED,
     Change, Table, entry,
     node::Lease,
     user::{Key, Session},
@@ -85,12 +86,22 @@ impl Table {
         let Some(entry) = self.nodes.get_mut(node) else { return };
         match entry.lease.clone() {
             Lease::Stands(incarnation) if disturbed => {
-                let until = now + super::super::POSTPONED;
-                self.set_lease(node, Lease::Ends(incarnation, until), now);
+                self.set_lease(node, Lease::Ends(incarnation, now + POSTPONED), now);
             }
             Lease::Stands(_) => self.set_lease(node, Lease::None, now),
-            // When it was refreshed last is not known; not later than this, if it ran out.
-            Lease::None => entry.alive = entry.alive.max(time.saturating_sub(as_ms(limits::LEASE))),
+            Lease::None => {
+                // When it was refreshed last is not known; not later than this, if it ran out.
+                entry.alive = entry.alive.max(time.saturating_sub(as_ms(limits::LEASE)));
+                // Found ended just now, by a table that begins: it, too, may come after a time in which nobody could
+                // refresh anything.
+                if self.clock.begins()
+                    && id::now_ms().saturating_sub(time) < as_ms(POSTPONED)
+                    && let Some(incarnation) = entry.take_newest_lapsed()
+                {
+                    entry.told = true;
+                    self.set_lease(node, Lease::Ends(incarnation, now + POSTPONED), now);
+                }
+            }
             Lease::Ends(..) => {}
         }
     }

@@ -65,6 +65,11 @@ impl Node {
         self.lapsed.retain(|(name, _)| **name != *incarnation);
     }
 
+    /// That which wrote last, as far as keys tell.
+    pub fn take_newest_lapsed(&mut self) -> Option<Id> {
+        self.lapsed.pop().map(|(name, _)| name)
+    }
+
     pub fn lapsed_for(&self, long: Duration, now: Instant) -> impl Iterator<Item = &Id> {
         let lapsed = self.lapsed.iter();
         lapsed.filter_map(move |(name, since)| (now.duration_since(*since) >= long).then_some(name))

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use herald_proto::cluster::UserOnNode;
+use herald_proto::{cluster::UserOnNode, id};
 use prost::Message;
 
 use super::*;
@@ -20,6 +20,8 @@ impl World {
     fn new() -> Self {
         let mut world = Self::before_current();
         world.table.current(world.now);
+        // From then on leases are taken at their word.
+        world.passes(5);
         world
     }
 
@@ -341,4 +343,42 @@ fn who_left_while_there_was_no_table_is_known_to_be_seen_until_then() {
     told.sort_unstable();
     assert_eq!(told, ["bob", "eve"]);
     assert!(w.table.unwritten("bob").is_some() && w.table.unwritten("eve").is_some());
+}
+
+#[test]
+fn a_lease_that_a_new_table_finds_ended_just_now_counts_a_while_yet() {
+    let mut w = World::before_current();
+    for incarnation in ["i1", "i2"] {
+        w.put("bob", "n1", incarnation);
+    }
+    w.put("eve", "n1", "i1");
+    w.table.end_lease("n1", w.now, id::now_ms());
+    w.put("old", "n2", "i");
+    w.table.end_lease("n2", w.now, id::now_ms() - 6_000);
+    w.table.current(w.now);
+    assert!(w.online("bob"), "nobody may have been able to refresh it");
+    assert!(!w.online("eve"), "that incarnation was gone before");
+    assert!(!w.online("old"), "so long ago it would have been put back");
+    w.changes();
+    w.passes(3);
+    w.put("bob", "n1", "i3");
+    w.lease("n1", "i3");
+    w.passes(10);
+    assert!(w.online("bob"));
+    assert_eq!(w.changes(), 0);
+
+    let mut w = World::before_current();
+    w.lease("n3", "i");
+    w.put("mia", "n3", "i");
+    w.put("bob", "n1", "i");
+    w.table.end_lease("n1", w.now, id::now_ms());
+    w.table.current(w.now);
+    w.passes(1);
+    w.end("n3");
+    w.passes(3);
+    assert!(w.online("mia"), "it ran out soon after");
+    w.passes(2);
+    assert!(!w.online("bob") && !w.online("mia"), "their nodes did not come back");
+    w.passes(60);
+    assert_eq!(w.table.lapsed(w.now).len(), 2);
 }

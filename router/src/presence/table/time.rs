@@ -26,6 +26,11 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// The bucket has not been told whole yet.
+    pub fn begins(&self) -> bool {
+        !self.begun
+    }
+
     fn was_silent(&self, now: Instant) -> bool {
         self.heard.is_some_and(|heard| now.duration_since(heard) > SILENCE)
     }
@@ -65,9 +70,13 @@ impl Table {
         let again = std::mem::replace(&mut self.clock.begun, true);
         self.clock.again = false;
         self.clock.heard = Some(now);
-        let wait = if again { limits::LEASE } else { Duration::ZERO };
-        self.clock.disturbed = again.then(|| now + limits::LEASE);
-        self.clock.settle = Some(now + wait);
+        // NATS may have come back only just now, and leases that stood before may end before they can be refreshed.
+        let (settle, disturbed) = match again {
+            true => (limits::LEASE, limits::LEASE),
+            false => (Duration::ZERO, POSTPONED),
+        };
+        self.clock.settle = Some(now + settle);
+        self.clock.disturbed = Some(now + disturbed);
         if !again {
             self.note_absent();
         }

@@ -1,0 +1,105 @@
+//! The socket of a WebSocket, bare or beneath TLS. Nothing here waits: who reads or writes does that.
+
+use std::{
+    io::{self, IoSlice},
+    net::Shutdown,
+    task::{Context, Poll, ready},
+};
+
+use socket2::SockRef;
+use tokio::{io::ReadBuf, net::TcpStream};
+use tokio_rustls::server::TlsStream;
+
+use super::outbox::Frames;
+
+mod tls;
+
+use tls::TlsSocket;
+
+/// Frames in one system call; Linux takes up to 1,024, but the slices live on the stack.
+const SLICES: usize = 64;
+
+pub enum Socket {
+    Plain(TcpStream),
+    /// Boxed: it is much larger, and must cost others nothing.
+    Tls(Box<TlsSocket>),
+}
+
+impl From<TcpStream> for Socket {
+    fn from(socket: TcpStream) -> Self {
+        Self::Plain(socket)
+    }
+}
+
+impl From<TlsStream<TcpStream>> for Socket {
+    fn from(stream: TlsStream<TcpStream>) -> Self {
+        let (socket, session) = stream.into_inner();
+        Self::Tls(Box::new(TlsSocket::new(socket, session)))
+    }
+}
+
+impl Socket {
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(socket) => socket.tcp(),
+        }
+    }
+
+    /// What has come; nothing at the end. One task may read.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(socket) => return socket.poll_read(cx, buf),
+        };
+        loop {
+            ready!(socket.poll_read_ready(cx))?;
+            match socket.try_read_buf(buf) {
+                // There was nothing, after all: the readiness is taken back.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome.map(drop)),
+            }
+        }
+    }
+
+    /// Writes of `frames` what is taken at once, in one system call if it can. What was not taken must be the first to
+    /// be offered again.
+    pub fn try_write(&self, frames: &Frames) -> io::Result<usize> {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(socket) => return socket.try_write(frames),
+        };
+        if frames.len() == 1
+            && let Some(frame) = frames.iter().next()
+        {
+            return socket.try_write(frame);
+        }
+        with_slices(frames, |slices| socket.try_write_vectored(slices))
+    }
+
+    pub async fn writable(&self) -> io::Result<()> {
+        self.tcp().writable().await
+    }
+
+    /// Nothing will be written any more.
+    pub fn shut_down(&self) {
+        if let Self::Tls(socket) = self {
+            socket.say_goodbye();
+        }
+        // The client may be gone already; there is nothing more to tell it.
+        let _gone = SockRef::from(self.tcp()).shutdown(Shutdown::Write);
+    }
+}
+
+fn with_slices<T>(frames: &Frames, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let mut count = 0;
+    for (slice, frame) in slices.iter_mut().zip(frames.iter()) {
+        *slice = IoSlice::new(frame);
+        count += 1;
+    }
+    write(&slices[..count])
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,185 @@
+//! One connection, from its first byte to its end: in HTTP/1.1, or in HTTP/2 where the handshake of TLS chose that.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{
+    Request, Response, StatusCode, Version,
+    body::Incoming,
+    header::{self, HeaderValue},
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
+
+use super::{Body, Cut, Handler, streams, streams::Streams, text};
+use crate::tls::{self, Tls};
+
+/// A request's head must be here within this.
+const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+/// Largest head of a request; a token (4 KiB) fits several times.
+const HEAD_BYTES: usize = 32 << 10;
+
+/// Requests of one HTTP/2 connection at once. Browsers open some dozens.
+const STREAMS: u32 = 128;
+/// What may come of one request's body, and of all of a connection's, before it is asked for.
+const STREAM_WINDOW: u32 = 128 << 10;
+const WINDOW: u32 = 1 << 20;
+/// What may wait to be sent of one answer, beside what its outbox holds.
+const SEND_BYTES: usize = 64 << 10;
+/// An HTTP/2 connection without a request is let go after this: browsers open another when they need it.
+const IDLE: Duration = Duration::from_secs(60);
+/// Whether the other side of an HTTP/2 connection is there is asked this often, and believed not after so long.
+const PING: Duration = Duration::from_secs(25);
+const PONG: Duration = Duration::from_secs(10);
+
+/// All that a connection is served with.
+pub(super) struct Serving<H: Handler> {
+    pub handler: Arc<H>,
+    pub peer: SocketAddr,
+    pub stop: CancellationToken,
+    pub tasks: TaskTracker,
+    /// Held while HTTP is spoken.
+    pub _admission: H::Admission,
+}
+
+pub(super) async fn run<H: Handler>(stream: TcpStream, tls: Option<Arc<Tls>>, serving: Serving<H>) {
+    let peer = serving.peer;
+    let ended = match tls {
+        None => http1(stream, serving).await,
+        // Boxed: what it needs is much more, and plain connections must not have room for it.
+        Some(tls) => Box::pin(secured(stream, &tls, serving)).await,
+    };
+    if let Err(error) = ended {
+        debug!(%peer, %error, "an HTTP connection ended");
+    }
+}
+
+async fn secured<H: Handler>(stream: TcpStream, tls: &Tls, serving: Serving<H>) -> hyper::Result<()> {
+    let accepted = tls.accept(stream, serving.peer);
+    let accepted = serving.stop.run_until_cancelled(Box::pin(accepted)).await;
+    let Some(stream) = accepted.flatten() else {
+        return Ok(());
+    };
+    match stream.get_ref().1.alpn_protocol() {
+        Some(tls::HTTP2) => Box::pin(http2(stream, serving)).await,
+        _ => http1(stream, serving).await,
+    }
+}
+
+async fn http1<H: Handler, S>(stream: S, serving: Serving<H>) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let cut = Cut::default();
+    let (handler, peer, given) = (serving.handler.clone(), serving.peer, cut.clone());
+    let service = service_fn(move |request| answer(handler.clone(), request, peer, given.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = serving.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = cut.cut() => return Ok(()),
+    }
+    tokio::select! {
+        ended = connection => ended,
+        () = cut.cut() => Ok(()),
+    }
+}
+
+async fn http2<H: Handler, S>(stream: S, serving: Serving<H>) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let streams = Streams::new(serving.tasks.clone());
+    let (handler, peer) = (serving.handler.clone(), serving.peer);
+    let service = service_fn(move |request| {
+        let handler = handler.clone();
+        async move { answer(handler, request, peer, streams::cut().unwrap_or_default()).await }
+    });
+    let connection = http2::Builder::new(streams.clone())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(SEND_BYTES)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = serving.stop.cancelled() => {}
+        () = streams.idle(IDLE) => {}
+    }
+    // Requests that are under way are answered.
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+async fn answer<H: Handler>(
+    handler: Arc<H>,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+    cut: Cut,
+) -> Result<Response<Body>, Infallible> {
+    if !name_host(&mut request) {
+        return Ok(text(StatusCode::BAD_REQUEST, "two hosts\n"));
+    }
+    request.extensions_mut().insert(cut);
+    Ok(handler.handle(request, peer).await)
+}
+
+/// In HTTP/2 the host stands in the request's target; those who ask for the header need not know. False: both are there
+/// and differ (RFC 9113, 8.3.1).
+fn name_host<B>(request: &mut Request<B>) -> bool {
+    if request.version() != Version::HTTP_2 {
+        return true;
+    }
+    let Some(authority) = request.uri().authority().map(|authority| authority.as_str()) else {
+        return true;
+    };
+    match request.headers().get(header::HOST) {
+        Some(host) => host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()),
+        None => match HeaderValue::from_str(authority) {
+            Ok(host) => {
+                request.headers_mut().insert(header::HOST, host);
+                true
+            }
+            Err(_) => false,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_http2_request_stands_in_its_header() {
+        let request = |version, host: Option<&str>| {
+            let mut request = Request::builder().version(version).uri("https://push.example:8443/ws");
+            if let Some(host) = host {
+                request = request.header(header::HOST, host);
+            }
+            request.body(()).unwrap()
+        };
+        let mut bare = request(Version::HTTP_2, None);
+        assert!(name_host(&mut bare));
+        assert_eq!(bare.headers()[header::HOST], "push.example:8443");
+        assert!(name_host(&mut request(Version::HTTP_2, Some("Push.example:8443"))));
+        assert!(!name_host(&mut request(Version::HTTP_2, Some("evil.example"))));
+        assert!(name_host(&mut request(Version::HTTP_11, Some("other.example"))));
+    }
+}
