@@ -49,6 +49,8 @@ pub struct SessionClaim {
 /// Why a token was refused. Clients learn only `unauthorized`; this is for logs and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
+    #[error("no token")]
+    NoToken,
     #[error("malformed token")]
     Malformed,
     #[error("token too long")]

@@ -15,12 +15,14 @@ use crate::{auth::Auth, origin::Origins, proxies::AddressHeader};
 
 mod admin;
 mod dev;
+mod dialects;
 mod limits;
 mod services;
 mod session;
 
 pub use admin::{AdminSettings, ApiKeySettings};
 pub use dev::{DEV_API_KEY, DEV_TOKEN_KEY};
+pub use dialects::{DialectSettings, DialectsSettings};
 pub use limits::LimitSettings;
 pub use services::{AUTH, ECHO, ERROR_OPCODE, Key as RouteKey, MessageId, RouteSettings, ServiceSettings, is_name};
 pub use session::{AccountSettings, LoginSettings, Relogin, SessionSettings};
@@ -42,6 +44,7 @@ pub struct GatewayConfig {
     pub session: SessionSettings,
     pub login: LoginSettings,
     pub limits: LimitSettings,
+    pub dialects: DialectsSettings,
     pub presence: PresenceSettings,
     /// Backends, by name; one without a table is reached over NATS.
     pub services: BTreeMap<String, ServiceSettings>,
@@ -68,6 +71,7 @@ impl Default for GatewayConfig {
             session: SessionSettings::default(),
             login: LoginSettings::default(),
             limits: LimitSettings::default(),
+            dialects: DialectsSettings::default(),
             presence: PresenceSettings::default(),
             services: BTreeMap::new(),
             routes: Vec::new(),
@@ -198,6 +202,7 @@ impl GatewayConfig {
         services::check_services(&self.services, &self.closed_services(), faults);
         services::check_routes(&self.routes, faults);
         self.check_addresses(faults);
+        self.dialects.check(&self.public.listen, faults);
         self.check_tls(faults);
         Origins::check(&self.public.origins, faults);
         if self.dev {

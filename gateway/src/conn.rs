@@ -14,15 +14,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use herald_proto::CloseCode;
+use herald_proto::{CloseCode, offset::Cursor};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
     auth::Identity,
     clock,
-    dialect::Dialect,
-    event::{Answer, Ending},
+    dialect::{Dialect, Keeps},
+    event::{Answer, Ending, Tag},
 };
 
 pub mod command;
@@ -31,6 +31,7 @@ pub mod flush;
 pub mod lanes;
 pub mod outbox;
 pub mod progress;
+mod proof;
 pub mod pull;
 pub mod query;
 pub mod reader;
@@ -41,6 +42,7 @@ pub mod writer;
 
 use outbox::{Handover, Outbox, Pushed};
 use progress::Progress;
+use proof::Proof;
 use sink::Sink;
 use socket::Socket;
 
@@ -70,6 +72,8 @@ pub struct Conn {
     /// When the token was issued, in Unix milliseconds; 0 where it does not tell.
     issued: AtomicU64,
     pub progress: Progress,
+    /// Of a client without cursors. Boxed, for most have their own.
+    proof: Option<Box<Proof>>,
 }
 
 /// Who is connected.
@@ -98,6 +102,7 @@ impl Conn {
             expires: AtomicU64::new(u64::MAX),
             issued: AtomicU64::new(0),
             progress: Progress::default(),
+            proof: (dialect.keeps() == Keeps::Server).then(Box::default),
         })
     }
 
@@ -110,8 +115,8 @@ impl Conn {
         pushed
     }
 
-    pub fn answer(self: &Arc<Self>, id: Option<u32>, answer: &Answer) {
-        self.answer_frame(self.dialect.answer(id, answer));
+    pub fn answer(self: &Arc<Self>, tag: &Tag, answer: &Answer) {
+        self.answer_frame(self.dialect.answer(tag, answer));
     }
 
     pub fn answer_frame(self: &Arc<Self>, frame: Bytes) {
@@ -130,6 +135,21 @@ impl Conn {
                 Pushed::Full => return self.close(CloseCode::SlowConsumer),
             }
         }
+    }
+
+    /// Tells of the place up to which all has been given: `frame` makes the push for those who know what a cursor is.
+    /// Others are asked to prove that they have it. False where there was no room.
+    pub fn tell_cursor(self: &Arc<Self>, cursor: &Cursor, frame: impl FnOnce() -> Bytes) -> bool {
+        let push = |frame| self.push(frame) != Pushed::Full;
+        match &self.proof {
+            Some(proof) => proof.ask(cursor, push),
+            None => push(frame()),
+        }
+    }
+
+    /// What the pong with this payload proves to have been received.
+    pub fn proven(&self, payload: &[u8]) -> Option<Cursor> {
+        self.proof.as_ref()?.proven(payload)
     }
 
     /// Lets out what was held back, behind the welcome; without one, drops it.
@@ -176,6 +196,11 @@ impl Conn {
 
     pub fn member(&self) -> Option<Member> {
         self.member.lock().clone()
+    }
+
+    pub fn is_of(&self, user: &str) -> bool {
+        let member = self.member.lock();
+        member.as_ref().is_some_and(|member| *member.user == *user)
     }
 
     pub fn is_of_session(&self, session: &str) -> bool {

@@ -10,9 +10,11 @@ use herald_router::failure::Failure;
 
 pub use call::Call;
 pub use presence::{Presence, PresenceQuery, UserPresence, checked_users};
+pub use tag::{Numbers, Tag};
 
 mod call;
 mod presence;
+mod tag;
 
 /// The body of a message: JSON text, or bytes of another content type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,15 @@ pub struct Body {
     pub content_type: String,
 }
 
+/// What clients of the sender's own dialect get in place of a translation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    /// The dialect's name.
+    pub dialect: String,
+    /// What of it does not stand in the body.
+    pub bytes: Bytes,
+}
+
 pub const JSON: &str = "application/json";
 /// What a body is where nobody says.
 pub const OCTETS: &str = "application/octet-stream";
@@ -29,8 +40,7 @@ pub const OCTETS: &str = "application/octet-stream";
 /// A frame that is a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound {
-    /// None: no answer wanted.
-    pub id: Option<u32>,
+    pub tag: Tag,
     pub command: Command,
 }
 
@@ -57,6 +67,17 @@ pub enum Command {
         users: Vec<String>,
     },
     Call(Box<Call>),
+    /// For the service that the configuration names for this number.
+    Routed {
+        opcode: u32,
+        body: Bytes,
+    },
+    /// To be given back as it came.
+    Echo {
+        text: bool,
+        payload: Bytes,
+    },
+    Close,
     /// A command with a value that cannot be, and why.
     Faulty(String),
 }
@@ -64,6 +85,8 @@ pub enum Command {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connect {
     pub token: String,
+    /// Who the client says it is, where it shows no token. Believed only where the dialect may.
+    pub user: Option<String>,
     pub options: ConnectOptions,
 }
 
@@ -79,6 +102,8 @@ pub struct ConnectOptions {
 pub struct Send {
     pub to: Target,
     pub body: Body,
+    /// None: of a dialect whose own clients get no more of it than all others.
+    pub original: Option<Original>,
     pub kind: Option<String>,
     pub durable: bool,
     pub key: Option<String>,
@@ -152,14 +177,14 @@ impl HistoryQuery {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadFrame {
     /// Where it could be made out.
-    pub id: Option<u32>,
+    pub tag: Tag,
     pub failure: Failure,
 }
 
 impl BadFrame {
-    pub fn new(id: Option<u32>, message: impl Into<String>) -> Self {
+    pub fn new(tag: impl Into<Tag>, message: impl Into<String>) -> Self {
         Self {
-            id,
+            tag: tag.into(),
             failure: Failure::bad_request(message),
         }
     }
@@ -178,6 +203,7 @@ pub enum Answer {
     Watching(Vec<(String, UserPresence)>),
     Result(Body),
     Pong,
+    Echo { text: bool, payload: Bytes },
     Error(ErrorAnswer),
 }
 
@@ -278,6 +304,8 @@ pub struct Message {
     pub to: Target,
     pub kind: Option<String>,
     pub body: Body,
+    /// Boxed, for most have none.
+    pub original: Option<Box<Original>>,
     pub time: u64,
     pub offset: Option<String>,
 }
@@ -285,6 +313,10 @@ pub struct Message {
 impl Message {
     /// What was stored for `target`; a copy in its sender's inbox tells whom the message was for.
     pub fn new(target: &Target, stored: Stored, offset: Option<String>) -> Self {
+        let original = (!stored.dialect.is_empty()).then(|| Original {
+            dialect: stored.dialect,
+            bytes: stored.original,
+        });
         Self {
             id: stored.id,
             from: stored.from,
@@ -294,6 +326,7 @@ impl Message {
                 bytes: stored.body,
                 content_type: stored.content_type,
             },
+            original: original.map(Box::new),
             time: stored.time,
             offset,
         }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future;
 use herald_proto::{CloseCode, subject::Names};
 use herald_router::{bus::Bus, config::Faults};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,13 +20,14 @@ use crate::{
     config::{GatewayConfig, LimitSettings},
     conn::{Conn, flush::Flushers, sink::Sink, socket::Socket},
     crowd::Rules,
-    dialect::Dialect,
+    cursors::Cursors,
+    dialect::{Dialect, Keeps},
     elsewhere,
     hub::Hub,
-    keeper::Keeper,
     login::Login,
     metrics::Metrics,
     origin::Origins,
+    paths::Paths,
     post::Callers,
     presence::Presence,
     proxies::Proxies,
@@ -44,6 +46,8 @@ const SETTLING: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long a subscription outlives its last local member.
 const LINGER: Duration = Duration::from_secs(5);
+
+mod article;
 mod connect;
 
 pub use connect::{Refused, start};
@@ -63,13 +67,15 @@ pub struct Gateway {
     pub services: Services,
     /// Which of them gets what.
     pub routes: Routes,
-    pub keeper: Arc<Keeper>,
+    /// The articles' dialects, and what holds for each.
+    pub paths: Paths,
     pub presence: Arc<Presence>,
     pub revoked: Revoked,
     pub sessions: Sessions,
     pub watching: Arc<Watching>,
     /// How many connections a user may have.
     pub crowd: Rules,
+    cursors: Cursors,
     bus: Bus,
     names: Names,
     flushers: Flushers,
@@ -101,7 +107,7 @@ impl Gateway {
             services: Services::new(config, bus, &names)?,
             routes: Routes::new(config),
             routers: Routers::new(bus.clone(), names.clone(), metrics.clone()),
-            keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
+            paths: Paths::new(&config.dialects, &limits),
             presence: Presence::new(bus.clone(), node.clone()),
             revoked: Revoked::default(),
             sessions: Sessions::new(bus.clone(), config.session.terms(), config.session.relogin),
@@ -113,6 +119,7 @@ impl Gateway {
                 metrics.clone(),
             )),
             crowd: limits.crowd(),
+            cursors: Cursors::new(bus.clone(), config.log.max_age),
             bus: bus.clone(),
             names,
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
@@ -131,9 +138,10 @@ impl Gateway {
     /// The work that goes on beside the connections; ends when dropped.
     pub async fn run(self: Arc<Self>) {
         let (told, asked) = (self.names.node(&self.node), self.names.node_connections(&self.node));
+        let keepers: Vec<_> = self.paths.keepers().map(|keeper| keeper.clone().run()).collect();
         tokio::join!(
             self.hub.clone().run(),
-            self.keeper.clone().run(),
+            future::join_all(keepers),
             self.presence.clone().run(self.hub.clone()),
             self.revoked.run(&self.bus, &self.hub),
             told::run(&self.bus, &told, &self.hub),
@@ -141,6 +149,7 @@ impl Gateway {
             self.watching.run(&self.routers),
             self.addresses.run(),
             self.sessions.run(),
+            self.cursors.run(),
             self.callers.run(),
             self.flushers.run(),
             self.routers.run(&self.tasks),
@@ -163,9 +172,8 @@ impl Gateway {
     /// A new connection, known to the drain from now on. Its guard goes with it.
     pub fn open(self: &Arc<Self>, dialect: Dialect, sink: Sink, client: IpAddr) -> (Arc<Conn>, OpenGuard) {
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let outbox = usize::try_from(self.limits.outbox.as_u64()).unwrap_or(usize::MAX);
         let id = format!("{}-{number:x}", self.node);
-        let conn = Conn::new(id, dialect, outbox, sink, client);
+        let conn = Conn::new(id, dialect, self.paths.terms(dialect).outbox, sink, client);
         self.open.insert(number, conn.clone());
         let guard = OpenGuard {
             gateway: self.clone(),
@@ -196,6 +204,9 @@ impl Gateway {
     /// The same, but that its user may have gone is yet to be told, of the one returned.
     pub fn detach(&self, conn: &Arc<Conn>, welcomed: bool) -> Option<Arc<str>> {
         let member = conn.member()?;
+        if conn.dialect.keeps() == Keeps::Server {
+            self.cursors.hurry(&member.user, conn.dialect.name());
+        }
         self.hub.detach_all(conn, &member.user);
         self.watching.leave(conn);
         if welcomed {
@@ -206,7 +217,12 @@ impl Gateway {
 
     pub fn set_token(&self, conn: &Arc<Conn>, identity: &Identity) {
         conn.set_token(self.auth.connection_end(identity.expires), identity);
-        self.keeper.expire(conn);
+        self.paths.terms(conn.dialect).keeper.expire(conn);
+    }
+
+    /// What clients have proven to have received is kept. For the end, behind all connections.
+    pub async fn keep_cursors(&self) {
+        self.cursors.write().await;
     }
 
     /// Closes all connections, spread evenly over `window`, so that clients do not come back all at once.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use dashmap::{DashMap, mapref::entry::Entry};
-use herald_proto::{Target, cluster, id, subject::Names};
+use herald_proto::{Target, cluster, id, offset::Offset, subject::Names};
 use herald_router::bus::{Bus, BusError, LiveCopy, LiveSink, LogEntry};
 use parking_lot::MutexGuard;
 use prost::Message as _;
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::{conn::Conn, metrics::Metrics};
+use crate::{conn::Conn, event::Sent, metrics::Metrics};
 
 mod anew;
 mod catchup;
@@ -48,6 +48,10 @@ use reads::Reads;
 use sequencer::Step;
 use sweep::Rounds;
 use topic::{Topic, TopicState};
+
+/// Whoever waits for a delivery looks again so soon, and gives up after this.
+const SOON: Duration = Duration::from_millis(2);
+const A_MOMENT: Duration = Duration::from_secs(1);
 
 pub struct Hub {
     /// Itself, for work that outlives a call.
@@ -142,6 +146,22 @@ impl Hub {
         if state.members().is_empty() {
             self.idle.push(target.clone());
         }
+    }
+
+    /// Waits until what was sent has been given to this node's members of the target, or for a moment: another node
+    /// may be the only one with members.
+    pub async fn delivered(&self, target: &Target, sent: &Sent) {
+        let Some(Ok(offset)) = sent.offset.as_deref().map(str::parse::<Offset>) else {
+            return;
+        };
+        let given = async {
+            while let Some(topic) = self.existing(target)
+                && !topic.state.lock().sequencer.is_past(offset.sequence)
+            {
+                tokio::time::sleep(SOON).await;
+            }
+        };
+        let _in_time = tokio::time::timeout(A_MOMENT, given).await.is_ok();
     }
 
     /// How many local connections a user has; for presence.

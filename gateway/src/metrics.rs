@@ -158,7 +158,7 @@ impl Metrics {
     /// The recorder must be installed before.
     pub fn new() -> Self {
         let delivery = |to: &'static str| histogram!(DELIVERY_SECONDS, "to" => to);
-        let dialects = Dialect::ALL.map(Dialect::name);
+        let dialects = Dialect::NAMES;
         Self {
             pushed: counter!(PUSHED),
             dropped_slow: counter!(DROPPED, "reason" => "slow_consumer"),
@@ -181,12 +181,12 @@ impl Metrics {
     }
 
     pub fn connected(&self, dialect: Dialect) {
-        self.connections[dialect as usize].increment(1.0);
-        self.connects[dialect as usize].increment(1);
+        self.connections[dialect.index()].increment(1.0);
+        self.connects[dialect.index()].increment(1);
     }
 
     pub fn disconnected(&self, dialect: Dialect) {
-        self.connections[dialect as usize].decrement(1.0);
+        self.connections[dialect.index()].decrement(1.0);
     }
 
     #[allow(clippy::cast_precision_loss)] // exact up to 2^53

@@ -71,9 +71,9 @@ pub async fn run(
         Admin::new(ready, recorder),
         config.admin.api_keys.clone(),
     );
-    for listener in public {
+    for (listener, address) in public.into_iter().zip(&config.public.listen) {
         writeln!(out, "listening public {}", listener.local_addr()?)?;
-        let handler = Arc::new(Public(gateway.clone()));
+        let handler = Arc::new(Public::new(gateway.clone(), *address));
         let tls = certificates.public.clone();
         tasks.spawn(http::serve(listener, tls, handler, stop.clone(), gateway.tasks.clone()));
     }
@@ -195,5 +195,6 @@ async fn drain(gateway: &Arc<Gateway>, window: Duration, stop: &CancellationToke
     if tokio::time::timeout(GOODBYE, gateway.tasks.wait()).await.is_err() {
         warn!("not all connections ended in time");
     }
+    gateway.keep_cursors().await;
     gateway.presence.leave().await;
 }

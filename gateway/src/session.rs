@@ -3,11 +3,12 @@
 
 use std::time::Instant;
 
-use herald_proto::{CloseCode, ErrorCode, limits::BAD_FRAMES};
+use bytes::Bytes;
+use herald_proto::{CloseCode, ErrorCode, Target, limits::BAD_FRAMES};
 
 use crate::{
     auth::Identity,
-    event::{Answer, BadFrame, Call, Command, ConnectOptions, ErrorAnswer, HistoryQuery, Inbound, PresenceQuery, Send},
+    event::{Answer, BadFrame, Call, Command, Connect, ErrorAnswer, HistoryQuery, Inbound, PresenceQuery, Send, Tag},
     rate::Rate,
 };
 
@@ -31,25 +32,19 @@ struct Who {
 #[derive(Debug, PartialEq)]
 pub enum Action {
     /// Answer at once; nothing if the client wants none.
-    Answer(Option<u32>, Answer),
+    Answer(Tag, Answer),
     /// Answer and close.
-    Refuse(Option<u32>, Answer, CloseCode),
-    /// Verify the token and connect.
-    Connect {
-        id: Option<u32>,
-        token: String,
-        options: ConnectOptions,
-    },
+    Refuse(Tag, Answer, CloseCode),
+    /// Verify who it is and connect.
+    Connect { tag: Tag, connect: Connect },
+    /// The client wants to go.
+    Close,
     /// Ask a router, in the order of these commands.
-    Ordered {
-        id: Option<u32>,
-        serial: u64,
-        command: Ordered,
-    },
+    Ordered { tag: Tag, serial: u64, command: Ordered },
     /// Ask a router, beside all other commands.
-    Beside { id: Option<u32>, command: Beside },
+    Beside { tag: Tag, command: Beside },
     /// Verify the token, which must be of this user.
-    Refresh { id: Option<u32>, token: String },
+    Refresh { tag: Tag, token: String },
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -66,16 +61,28 @@ pub enum Beside {
     Watch { users: Vec<String> },
     Unwatch { users: Vec<String> },
     Call(Box<Call>),
+    Routed { opcode: u32, body: Bytes },
+}
+
+impl Ordered {
+    pub fn is_to_user(&self, user: &str) -> bool {
+        matches!(self, Self::Send { send, .. } if matches!(&send.to, Target::User(to) if **to == *user))
+    }
 }
 
 impl Beside {
+    /// Whether it comes after others of its kind, rather than beside them.
+    pub fn is_in_turn(&self) -> bool {
+        matches!(self, Self::Watch { .. } | Self::Unwatch { .. } | Self::Routed { .. })
+    }
+
     pub fn verb(&self) -> &'static str {
         match self {
             Self::History(_) => "history",
             Self::Presence(_) => "presence",
             Self::Watch { .. } => "watch",
             Self::Unwatch { .. } => "unwatch",
-            Self::Call(_) => "call",
+            Self::Call(_) | Self::Routed { .. } => "call",
         }
     }
 }
@@ -115,7 +122,7 @@ impl Session {
 
     pub fn on_frame(&mut self, frame: Result<Inbound, BadFrame>, now: Instant) -> Action {
         if let Err(wait) = self.rate.take(now) {
-            return self.limited(frame.map_or_else(|bad| bad.id, |inbound| inbound.id), wait);
+            return self.limited(frame.map_or_else(|bad| bad.tag, |inbound| inbound.tag), wait);
         }
         self.limited_in_a_row = 0;
         match frame {
@@ -131,13 +138,13 @@ impl Session {
         self.bad_in_a_row += 1;
         let answer = Answer::from(bad.failure);
         if self.bad_in_a_row >= BAD_FRAMES || self.who.is_none() {
-            Action::Refuse(bad.id, answer, CloseCode::NotTheProtocol)
+            Action::Refuse(bad.tag, answer, CloseCode::NotTheProtocol)
         } else {
-            Action::Answer(bad.id, answer)
+            Action::Answer(bad.tag, answer)
         }
     }
 
-    fn limited(&mut self, id: Option<u32>, wait: std::time::Duration) -> Action {
+    fn limited(&mut self, tag: Tag, wait: std::time::Duration) -> Action {
         self.limited_in_a_row += 1;
         let answer = Answer::Error(ErrorAnswer {
             code: ErrorCode::RateLimited,
@@ -145,37 +152,36 @@ impl Session {
             after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
         });
         if self.limited_in_a_row >= FLOOD {
-            Action::Refuse(id, answer, CloseCode::RateLimited)
+            Action::Refuse(tag, answer, CloseCode::RateLimited)
         } else {
-            Action::Answer(id, answer)
+            Action::Answer(tag, answer)
         }
     }
 
-    fn command(&mut self, Inbound { id, command }: Inbound) -> Action {
+    fn command(&mut self, Inbound { tag, command }: Inbound) -> Action {
         let Some(who) = &self.who else {
             return match command {
-                Command::Connect(connect) => Action::Connect {
-                    id,
-                    token: connect.token,
-                    options: connect.options,
-                },
+                Command::Connect(connect) => Action::Connect { tag, connect },
                 _ => Action::Refuse(
-                    id,
+                    tag,
                     error(ErrorCode::Unauthorized, "the first frame must be connect"),
                     CloseCode::NotTheProtocol,
                 ),
             };
         };
         let ordered = match command {
-            Command::Connect(_) => return bad_request(id, "connected already"),
-            Command::Ping => return Action::Answer(id, Answer::Pong),
-            Command::Refresh { token } => return Action::Refresh { id, token },
-            Command::History(query) => return beside(id, Beside::History(query)),
-            Command::Presence(query) => return beside(id, Beside::Presence(query)),
-            Command::Watch { users } => return beside(id, Beside::Watch { users }),
-            Command::Unwatch { users } => return beside(id, Beside::Unwatch { users }),
-            Command::Call(call) => return beside(id, Beside::Call(call)),
-            Command::Faulty(why) => return bad_request(id, &why),
+            Command::Connect(_) => return bad_request(tag, "connected already"),
+            Command::Ping => return Action::Answer(tag, Answer::Pong),
+            Command::Refresh { token } => return Action::Refresh { tag, token },
+            Command::History(query) => return beside(tag, Beside::History(query)),
+            Command::Presence(query) => return beside(tag, Beside::Presence(query)),
+            Command::Watch { users } => return beside(tag, Beside::Watch { users }),
+            Command::Unwatch { users } => return beside(tag, Beside::Unwatch { users }),
+            Command::Call(call) => return beside(tag, Beside::Call(call)),
+            Command::Routed { opcode, body } => return beside(tag, Beside::Routed { opcode, body }),
+            Command::Echo { text, payload } => return Action::Answer(tag, Answer::Echo { text, payload }),
+            Command::Close => return Action::Close,
+            Command::Faulty(why) => return bad_request(tag, &why),
             Command::Send(send) => Ordered::Send {
                 send,
                 broadcast: who.broadcast,
@@ -185,7 +191,7 @@ impl Session {
         };
         self.serial += 1;
         Action::Ordered {
-            id,
+            tag,
             serial: self.serial,
             command: ordered,
         }
@@ -196,12 +202,12 @@ fn error(code: ErrorCode, message: &str) -> Answer {
     herald_router::failure::Failure::new(code, message).into()
 }
 
-fn beside(id: Option<u32>, command: Beside) -> Action {
-    Action::Beside { id, command }
+fn beside(tag: Tag, command: Beside) -> Action {
+    Action::Beside { tag, command }
 }
 
-fn bad_request(id: Option<u32>, message: &str) -> Action {
-    Action::Answer(id, error(ErrorCode::BadRequest, message))
+fn bad_request(tag: Tag, message: &str) -> Action {
+    Action::Answer(tag, error(ErrorCode::BadRequest, message))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod article;
 pub mod backend;
 pub mod client;
 pub mod cluster;
@@ -22,6 +23,7 @@ pub mod http;
 pub mod metrics;
 pub mod monitor;
 pub mod nats;
+pub mod nginx;
 pub mod outgoing;
 pub mod poller;
 pub mod presence;

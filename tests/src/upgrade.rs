@@ -86,6 +86,12 @@ impl Upgrade {
         self.header("Sec-WebSocket-Protocol", dialect.subprotocol())
     }
 
+    /// Another path than the native clients'.
+    pub fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
     /// The value must need no escape.
     pub fn query(mut self, name: &str, value: &str) -> Self {
         self.query.push((name.into(), value.into()));

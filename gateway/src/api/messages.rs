@@ -196,6 +196,7 @@ impl Message<'_> {
             dedup,
             from: self.from.clone(),
             copy: false,
+            ..SendCommand::default()
         };
         let sent = gateway.routers.send(&command).await?;
         Ok(event::Sent::from(sent).into())

@@ -42,6 +42,7 @@ pub(super) fn apply(config: &mut GatewayConfig) {
         key: Secret(DEV_API_KEY.to_owned()),
         calls: None,
     });
+    config.dialects.develop();
     echo(config);
 }
 

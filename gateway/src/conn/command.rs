@@ -44,6 +44,7 @@ impl Job<'_> {
                 serial: self.serial,
             },
         };
+        let (dialect, original) = send.original.map(|one| (one.dialect, one.bytes)).unzip();
         let command = SendCommand {
             sender: Some(Sender {
                 user: Some(self.user.to_owned()),
@@ -59,6 +60,8 @@ impl Job<'_> {
             ttl: send.ttl,
             from: None,
             copy: send.copy,
+            dialect: dialect.unwrap_or_default(),
+            original: original.unwrap_or_default(),
         };
         let sent = self.gateway.routers.send(&command).await?;
         Ok(Answer::Sent(sent.into()))

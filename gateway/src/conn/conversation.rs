@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use herald_proto::{CloseCode, ErrorCode};
+use herald_proto::{CloseCode, ErrorCode, Target};
 use herald_router::failure::Failure;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     auth::{AuthError, Identity},
     dialect::ws,
-    event::{Answer, ConnectOptions, Ending},
+    event::{Answer, Connect, ConnectOptions, Ending, Tag},
     gateway::Gateway,
     metrics,
     session::{Action, Beside, Ordered, Session},
@@ -28,6 +28,8 @@ pub(super) struct Conversation {
     session: Session,
     /// Made with the first command that needs them.
     lanes: Option<Box<Lanes>>,
+    /// Who the upgrade has shown, where the first frame is to come before it counts.
+    shown: Option<Box<Identity>>,
     welcomed: bool,
 }
 
@@ -38,8 +40,13 @@ impl Conversation {
             gateway,
             conn,
             lanes: None,
+            shown: None,
             welcomed: false,
         }
+    }
+
+    pub fn shown(&mut self, identity: Box<Identity>) {
+        self.shown = Some(identity);
     }
 
     pub fn is_welcomed(&self) -> bool {
@@ -50,7 +57,7 @@ impl Conversation {
         self.conn.saw_frame();
         match received {
             Received::Ping(payload) => self.conn.answer_frame(ws::pong(&payload)),
-            Received::Pong => {}
+            Received::Pong(payload) => self.gateway.proven(&self.conn, &payload),
             Received::Close(code) => return Err(Ending::Peer(code)),
             Received::Text(payload) => return self.frame(true, payload).await,
             Received::Binary(payload) => return self.frame(false, payload).await,
@@ -59,17 +66,18 @@ impl Conversation {
     }
 
     async fn frame(&mut self, text: bool, payload: Bytes) -> Result<(), Ending> {
-        let frame = self.conn.dialect.decode(text, payload);
+        let frame = self.conn.dialect.decode(self.session.user(), text, payload);
         match self.session.on_frame(frame, Instant::now()) {
-            Action::Answer(id, answer) => self.answer(id, &answer),
-            Action::Refuse(id, answer, code) => {
-                self.answer(id, &answer);
+            Action::Answer(tag, answer) => self.answer(&tag, &answer),
+            Action::Refuse(tag, answer, code) => {
+                self.answer(&tag, &answer);
                 self.conn.close(code);
             }
-            Action::Connect { id, token, options } => self.connect_with(id, &token, &options).await,
-            Action::Refresh { id, token } => self.refresh(id, &token).await,
-            Action::Ordered { id, serial, command } => self.in_order(id, serial, command).await,
-            Action::Beside { id, command } => return self.beside(id, command).await,
+            Action::Connect { tag, connect } => self.connect_with(tag, connect).await,
+            Action::Close => return Err(Ending::Code(CloseCode::Normal)),
+            Action::Refresh { tag, token } => self.refresh(&tag, &token).await,
+            Action::Ordered { tag, serial, command } => self.in_order(tag, serial, command).await,
+            Action::Beside { tag, command } => return self.beside(tag, command).await,
         }
         Ok(())
     }
@@ -80,18 +88,18 @@ impl Conversation {
     }
 
     /// Failures are told even to those who asked for no answer.
-    fn answer(&self, id: Option<u32>, answer: &Answer) {
-        answer_on(&self.conn, id, answer);
+    fn answer(&self, tag: &Tag, answer: &Answer) {
+        answer_on(&self.conn, tag, answer);
     }
 
-    async fn connect_with(&mut self, id: Option<u32>, token: &str, options: &ConnectOptions) {
-        match self.gateway.identify(token) {
-            Ok(identity) => self.connect(id, &identity, options).await,
+    async fn connect_with(&mut self, tag: Tag, connect: Connect) {
+        match self.who(&connect) {
+            Ok(identity) => self.connect(tag, &identity, &connect.options).await,
             Err(error) => {
                 metrics::refused("token");
                 tracing::debug!(%error, "a token was refused");
                 self.answer(
-                    id,
+                    &tag,
                     &Failure::new(ErrorCode::Unauthorized, "the token is not valid").into(),
                 );
                 self.conn.close(CloseCode::Unauthorized);
@@ -99,10 +107,20 @@ impl Conversation {
         }
     }
 
-    pub async fn connect(&mut self, id: Option<u32>, identity: &Identity, options: &ConnectOptions) {
+    /// By the frame's token, or the upgrade's; or who the client says it is, where that is believed.
+    fn who(&mut self, connect: &Connect) -> Result<Identity, AuthError> {
+        let shown = self.shown.take();
+        match (&connect.user, shown) {
+            (_, Some(identity)) if connect.token.is_empty() => Ok(*identity),
+            (Some(user), None) if connect.token.is_empty() => self.gateway.trust(self.conn.dialect, user),
+            _ => self.gateway.identify(&connect.token),
+        }
+    }
+
+    pub async fn connect(&mut self, tag: Tag, identity: &Identity, options: &ConnectOptions) {
         let gateway = self.gateway.clone();
         let waits = self.conn.reader_waits();
-        let outcome = gateway.connect(&self.conn, id, identity, options).await;
+        let outcome = gateway.connect(&self.conn, &tag, identity, options).await;
         drop(waits);
         match outcome {
             Ok(()) => {
@@ -110,13 +128,13 @@ impl Conversation {
                 self.session.connected(identity);
             }
             Err(refused) => {
-                self.answer(id, &refused.failure.into());
+                self.answer(&tag, &refused.failure.into());
                 self.conn.close(refused.code);
             }
         }
     }
 
-    async fn refresh(&mut self, id: Option<u32>, token: &str) {
+    async fn refresh(&mut self, tag: &Tag, token: &str) {
         metrics::command("refresh");
         let waits = self.conn.reader_waits();
         let verified = self.gateway.authenticate(token).await;
@@ -133,10 +151,10 @@ impl Conversation {
             Err(AuthError::Unavailable) => Failure::new(ErrorCode::Unavailable, "sessions cannot be looked up").into(),
             Err(_) => Failure::new(ErrorCode::Unauthorized, "the token is not valid").into(),
         };
-        self.answer(id, &answer);
+        self.answer(tag, &answer);
     }
 
-    async fn in_order(&mut self, id: Option<u32>, serial: u64, command: Ordered) {
+    async fn in_order(&mut self, tag: Tag, serial: u64, command: Ordered) {
         let Some(user) = self.session.user().map(str::to_owned) else {
             return; // the session orders nothing before it knows the user
         };
@@ -151,14 +169,18 @@ impl Conversation {
                     user: &user,
                     serial,
                 };
+                let to_itself = conn.dialect.answers_after_delivery() && command.is_to_user(&user);
                 let answer = job.run(command).await;
-                answer_on(&conn, id, &answer);
+                if let (true, Answer::Sent(sent)) = (to_itself, &answer) {
+                    gateway.hub.delivered(&Target::user(user.as_str()), sent).await;
+                }
+                answer_on(&conn, &tag, &answer);
             })
             .await;
         drop(waits);
     }
 
-    async fn beside(&mut self, id: Option<u32>, command: Beside) -> Result<(), Ending> {
+    async fn beside(&mut self, tag: Tag, command: Beside) -> Result<(), Ending> {
         let Some(user) = self.session.user().map(str::to_owned) else {
             return Ok(()); // nor asks anything
         };
@@ -173,11 +195,11 @@ impl Conversation {
             end: lanes.end(),
         };
         let _waits = self.conn.reader_waits();
-        let watches = matches!(command, Beside::Watch { .. } | Beside::Unwatch { .. });
+        let in_turn = command.is_in_turn();
         let placed = async {
-            match watches {
-                true => lanes.watching(query.run(id, command)).await,
-                false => lanes.beside(query.run(id, command)).await,
+            match in_turn {
+                true => lanes.in_turn(query.run(tag, command)).await,
+                false => lanes.beside(query.run(tag, command)).await,
             }
         };
         // Calls may take minutes, and what waits for their end reads nothing: a client that hangs up must be noticed.
@@ -192,9 +214,9 @@ fn lanes<'a>(made: &'a mut Option<Box<Lanes>>, gateway: &Gateway) -> &'a Lanes {
     made.get_or_insert_with(|| Box::new(Lanes::new(gateway.tasks.clone())))
 }
 
-pub(super) fn answer_on(conn: &Arc<Conn>, id: Option<u32>, answer: &Answer) {
-    if id.is_some() || matches!(answer, Answer::Error(_)) {
-        conn.answer(id, answer);
+pub(super) fn answer_on(conn: &Arc<Conn>, tag: &Tag, answer: &Answer) {
+    if tag.wants_answer() || matches!(answer, Answer::Error(_)) {
+        conn.answer(tag, answer);
     }
 }
 

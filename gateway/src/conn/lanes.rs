@@ -1,6 +1,6 @@
 //! In what order one connection's commands are carried out: `send`, `join` and `leave` one after another, the others
 //! beside them, a bounded number at once. Of these `watch` and `unwatch` come one after another as well, for the last
-//! word on a user must win.
+//! word on a user must win; and so do frames whose answers are told apart by nothing but their order.
 
 use std::{collections::VecDeque, pin::Pin, sync::Arc};
 
@@ -21,7 +21,7 @@ const WAITING: usize = 64;
 pub struct Lanes {
     tasks: TaskTracker,
     ordered: Queue,
-    watching: Queue,
+    in_turn: Queue,
     room: Arc<Semaphore>,
     beside: Arc<Semaphore>,
     large: Arc<Semaphore>,
@@ -47,7 +47,7 @@ impl Lanes {
             end,
             tasks,
             ordered: Queue::default(),
-            watching: Queue::default(),
+            in_turn: Queue::default(),
             room: Arc::new(Semaphore::new(WAITING)),
             beside: Arc::new(Semaphore::new(CONCURRENT_COMMANDS)),
             large: Arc::new(Semaphore::new(1)),
@@ -60,8 +60,8 @@ impl Lanes {
     }
 
     /// Carries `job` out after all that were put here before, and beside all others. Waits for room.
-    pub async fn watching(&self, job: impl Future<Output = ()> + Send + 'static) {
-        self.queue(&self.watching, &self.beside, job).await;
+    pub async fn in_turn(&self, job: impl Future<Output = ()> + Send + 'static) {
+        self.queue(&self.in_turn, &self.beside, job).await;
     }
 
     async fn queue(&self, queue: &Queue, room: &Arc<Semaphore>, job: impl Future<Output = ()> + Send + 'static) {
@@ -168,7 +168,7 @@ mod tests {
                 }
                 done.lock().push(i);
             };
-            lanes.watching(job).await;
+            lanes.in_turn(job).await;
         }
         let (beside, ordered) = (done.clone(), done.clone());
         lanes.beside(async move { beside.lock().push(1000) }).await;

@@ -117,6 +117,10 @@ impl Outbox {
     }
 
     fn put(&self, frame: Bytes, limit: usize) -> Pushed {
+        // Nothing to be said, in this dialect.
+        if frame.is_empty() {
+            return Pushed::Queued(Handover::No);
+        }
         let mut state = self.state.lock();
         if state.phase != Phase::Open {
             return Pushed::Closed;
@@ -162,8 +166,10 @@ impl Outbox {
         state.held = false;
         match welcome {
             Some(frame) if state.phase == Phase::Open => {
-                state.bytes += frame.len();
-                state.queue.push_front(frame);
+                if !frame.is_empty() {
+                    state.bytes += frame.len();
+                    state.queue.push_front(frame);
+                }
                 state.hand_over()
             }
             _ => {

@@ -15,7 +15,7 @@ mod presence;
 
 use super::{Conn, conversation::answer_on};
 use crate::{
-    event::{Answer, History, HistoryQuery, Message},
+    event::{Answer, History, HistoryQuery, Message, Tag},
     gateway::Gateway,
     metrics,
     session::Beside,
@@ -40,18 +40,19 @@ pub(super) struct Query {
 }
 
 impl Query {
-    pub async fn run(self, id: Option<u32>, command: Beside) {
+    pub async fn run(self, tag: Tag, command: Beside) {
         metrics::command(command.verb());
         match command {
-            Beside::History(query) => self.history(id, query).await,
-            Beside::Presence(query) => self.presence(id, query).await,
-            Beside::Watch { users } => self.watch(id, users).await,
-            Beside::Unwatch { users } => self.unwatch(id, &users),
-            Beside::Call(call) => self.call(id, *call).await,
+            Beside::History(query) => self.history(tag, query).await,
+            Beside::Presence(query) => self.presence(tag, query).await,
+            Beside::Watch { users } => self.watch(tag, users).await,
+            Beside::Unwatch { users } => self.unwatch(tag, &users),
+            Beside::Call(call) => self.call(tag, *call).await,
+            Beside::Routed { opcode, body } => self.routed(tag, opcode, body).await,
         }
     }
 
-    async fn history(&self, id: Option<u32>, query: HistoryQuery) {
+    async fn history(&self, tag: Tag, query: HistoryQuery) {
         let asked = timeout(DEADLINE, async {
             let turn = self.large.acquire().await;
             (turn, self.asking.history(query).await)
@@ -62,12 +63,12 @@ impl Query {
             Err(_) => (None, Err(Failure::new(ErrorCode::Timeout, "no answer in time"))),
         };
         match outcome {
-            Ok(history) if id.is_some() => {
-                let frame = self.conn.dialect.answer(id, &Answer::History(history));
+            Ok(history) if tag.wants_answer() => {
+                let frame = self.conn.dialect.answer(&tag, &Answer::History(history));
                 self.conn.answer_in_time(frame).await;
             }
             Ok(_) => {}
-            Err(failure) => answer_on(&self.conn, id, &failure.into()),
+            Err(failure) => answer_on(&self.conn, &tag, &failure.into()),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     addresses::Slot,
     auth::Identity,
     dialect::Dialect,
-    event::{ConnectOptions, Ending},
+    event::{ConnectOptions, Ending, Tag},
     gateway::{Gateway, OpenGuard},
     metrics,
 };
@@ -43,6 +43,8 @@ pub enum Token {
     /// The first frame must bring it.
     None,
     Good(Box<Identity>),
+    /// The dialect wants a first frame all the same, which may do without one.
+    Shown(Box<Identity>),
     /// Said only now: browsers cannot read the status of a refused upgrade.
     Bad,
 }
@@ -59,8 +61,7 @@ pub async fn start(
         tracing::error!("an upgraded connection is no stream of this gateway");
         return;
     };
-    let limit = usize::try_from(gateway.limits.frame.as_u64()).unwrap_or(usize::MAX);
-    let receiver = Receiver::new(&ahead, limit);
+    let receiver = Receiver::new(&ahead, gateway.paths.terms(opening.dialect).frame);
     drop(ahead);
     let (conn, open) = gateway.open(opening.dialect, gateway.socket(socket), client);
     let mut reader = Box::new(Reader {
@@ -72,7 +73,11 @@ pub async fn start(
     match opening.token {
         Token::None => {}
         Token::Bad => conn.close(CloseCode::Unauthorized),
-        Token::Good(identity) => reader.conversation.connect(None, &identity, &opening.options).await,
+        Token::Good(identity) => {
+            let conversation = &mut reader.conversation;
+            conversation.connect(Tag::None, &identity, &opening.options).await;
+        }
+        Token::Shown(identity) => reader.conversation.shown(identity),
     }
     gateway.tasks.spawn(reader.run());
 }

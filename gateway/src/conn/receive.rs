@@ -35,7 +35,8 @@ pub enum Received {
     Text(Bytes),
     Binary(Bytes),
     Ping(Bytes),
-    Pong,
+    /// With what the ping had.
+    Pong(Bytes),
     /// Its close frame's code.
     Close(Option<u16>),
 }

@@ -54,7 +54,27 @@ pub enum InJson<'a> {
     Base64(String),
 }
 
+/// A JSON string of this.
+pub fn text(text: &str) -> Body {
+    Body {
+        // Writing a string to memory cannot fail.
+        bytes: serde_json::to_vec(text).unwrap_or_default().into(),
+        content_type: String::new(),
+    }
+}
+
 impl Body {
+    /// A JSON string as its text, other JSON as it is written, bytes in base64.
+    pub fn as_text(&self) -> Cow<'_, str> {
+        match self.in_json() {
+            InJson::Plain(raw) => match serde_json::from_str(raw.get()) {
+                Ok(text) => Cow::Owned(text),
+                Err(_) => Cow::Borrowed(raw.get()),
+            },
+            InJson::Base64(text) => Cow::Owned(text),
+        }
+    }
+
     pub fn in_json(&self) -> InJson<'_> {
         let plain = self.content_type.is_empty().then(|| as_json(&self.bytes)).flatten();
         plain.map_or_else(|| InJson::Base64(STANDARD.encode(&self.bytes)), InJson::Plain)

@@ -129,6 +129,7 @@ mod tests {
                 bytes: Bytes::from_static(b"{\r\n \"a\": \"b\\n\",\n\"c\":[\r]}"),
                 content_type: String::new(),
             },
+            original: None,
             time: 2,
             offset: None,
         };

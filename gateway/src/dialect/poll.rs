@@ -73,6 +73,7 @@ mod tests {
                 bytes: Bytes::from_static(b"[7]"),
                 content_type: String::new(),
             },
+            original: None,
             time: 2,
             offset: Some("5f3a.0:258".to_owned()),
         };

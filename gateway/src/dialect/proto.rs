@@ -19,7 +19,10 @@ pub(super) fn decode(payload: Bytes) -> Result<Inbound, BadFrame> {
     let frame = pb::ClientFrame::decode(payload).map_err(|e| BadFrame::new(None, e.to_string()))?;
     let id = (frame.id != 0).then_some(frame.id);
     command(frame)
-        .map(|command| Inbound { id, command })
+        .map(|command| Inbound {
+            tag: id.into(),
+            command,
+        })
         .map_err(|message| BadFrame::new(id, message))
 }
 
@@ -28,6 +31,7 @@ fn command(frame: pb::ClientFrame) -> Result<Command, String> {
     if let Some(verb) = frame.connect {
         verbs.push(Command::Connect(Connect {
             token: verb.token,
+            user: None,
             options: ConnectOptions {
                 cursor: verb.cursor,
                 since: verb.since,
@@ -82,6 +86,7 @@ fn send(verb: pb::Send) -> Result<Send, String> {
     let send = Send {
         to,
         body: body::from_bytes(bytes, verb.content_type).map_err(|e| e.to_string())?,
+        original: None,
         kind: verb.kind,
         durable: verb.durable.unwrap_or(true),
         key: verb.key,
@@ -175,6 +180,8 @@ pub(super) fn answer(id: Option<u32>, answer: &Answer) -> Bytes {
             content_type: body.content_type().into_owned(),
         }),
         Answer::Pong => Frame::Pong(pb::Pong {}),
+        // Nothing asks for it here.
+        Answer::Echo { .. } => return Bytes::new(),
         Answer::Error(e) => Frame::Error(pb::Error {
             code: e.code.as_str().to_owned(),
             message: e.message.clone(),

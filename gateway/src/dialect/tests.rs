@@ -3,13 +3,14 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Body, Command, History, HistoryOf, HistoryQuery, Message, Send};
+use crate::event::{Body, Command, History, HistoryOf, HistoryQuery, Message, Send, Tag};
 
+mod articles;
 mod call;
 mod presence;
 
 fn json_frame(value: &Value) -> Result<Inbound, BadFrame> {
-    Dialect::Json.decode(true, value.to_string().into())
+    Dialect::Json.decode(None, true, value.to_string().into())
 }
 
 fn message(body: Body) -> Push {
@@ -19,6 +20,7 @@ fn message(body: Body) -> Push {
         to: Target::group("g1"),
         kind: None,
         body,
+        original: None,
         time: 7,
         offset: Some("5f3a.0:58".to_owned()),
     })
@@ -32,6 +34,7 @@ fn both_dialects_read_the_same_send() {
             bytes: r#"{"a": 1}"#.into(),
             content_type: String::new(),
         },
+        original: None,
         kind: Some("chat".to_owned()),
         durable: true,
         key: Some("k-1".to_owned()),
@@ -39,11 +42,11 @@ fn both_dialects_read_the_same_send() {
         copy: true,
     }));
     let text = r#"{"id":2,"send":{"to":{"user":"bob"},"body":{"a": 1},"kind":"chat","key":"k-1","ttl":3600,"copy":true,"later":1},"x":[]}"#;
-    let read = Dialect::Json.decode(true, text.into()).unwrap();
+    let read = Dialect::Json.decode(None, true, text.into()).unwrap();
     assert_eq!(
         read,
         Inbound {
-            id: Some(2),
+            tag: Tag::Id(2),
             command: expected.clone()
         }
     );
@@ -64,11 +67,13 @@ fn both_dialects_read_the_same_send() {
         }),
         ..Default::default()
     };
-    let read = Dialect::Proto.decode(false, frame.encode_to_vec().into()).unwrap();
+    let read = Dialect::Proto
+        .decode(None, false, frame.encode_to_vec().into())
+        .unwrap();
     assert_eq!(
         read,
         Inbound {
-            id: Some(2),
+            tag: Tag::Id(2),
             command: expected
         }
     );
@@ -82,7 +87,7 @@ fn both_dialects_read_the_same_history() {
             history: Some(history),
             ..Default::default()
         };
-        let read = Dialect::Proto.decode(false, frame.encode_to_vec().into());
+        let read = Dialect::Proto.decode(None, false, frame.encode_to_vec().into());
         read.unwrap().command
     };
     let expected = Command::History(HistoryQuery {
@@ -92,7 +97,7 @@ fn both_dialects_read_the_same_history() {
         limit: Some(50),
     });
     let text = r#"{"id":6,"history":{"of":{"group":"g1","all":false},"after":"5f3a.0:12","limit":50}}"#;
-    assert_eq!(Dialect::Json.decode(true, text.into()).unwrap().command, expected);
+    assert_eq!(Dialect::Json.decode(None, true, text.into()).unwrap().command, expected);
     let query = pb::HistoryQuery {
         group: Some("g1".to_owned()),
         after: Some("5f3a.0:12".to_owned()),
@@ -145,7 +150,7 @@ fn both_dialects_read_the_same_history() {
         json!({"of": ["g"]}),
         json!({"of": {"all": true}, "limit": -1}),
     ] {
-        assert_eq!(json(bad.clone()).unwrap_err().id, Some(6), "{bad}");
+        assert_eq!(json(bad.clone()).unwrap_err().tag, Tag::Id(6), "{bad}");
     }
     let none = pb::HistoryQuery { limit: Some(0), ..user };
     for bad in [none, pb::HistoryQuery::default()] {
@@ -170,18 +175,22 @@ fn frames_that_are_no_command_say_why_and_which() {
         (json!("ping"), None),
     ] {
         let bad = json_frame(&frame).unwrap_err();
-        assert_eq!(bad.id, id, "{frame}");
+        assert_eq!(bad.tag, Tag::from(id), "{frame}");
         assert_eq!(bad.failure.code, herald_proto::ErrorCode::BadRequest);
     }
-    assert!(Dialect::Json.decode(true, "no json".into()).is_err());
-    assert!(Dialect::Json.decode(false, "{}".into()).is_err());
-    assert!(Dialect::Proto.decode(false, Bytes::from_static(b"\xff\xff")).is_err());
+    assert!(Dialect::Json.decode(None, true, "no json".into()).is_err());
+    assert!(Dialect::Json.decode(None, false, "{}".into()).is_err());
+    assert!(
+        Dialect::Proto
+            .decode(None, false, Bytes::from_static(b"\xff\xff"))
+            .is_err()
+    );
     let two = pb::ClientFrame {
         ping: Some(pb::Ping {}),
         join: Some(pb::Join { group: "g".to_owned() }),
         ..Default::default()
     };
-    assert!(Dialect::Proto.decode(false, two.encode_to_vec().into()).is_err());
+    assert!(Dialect::Proto.decode(None, false, two.encode_to_vec().into()).is_err());
 }
 
 #[test]
@@ -198,7 +207,7 @@ fn commands_with_a_fault_are_told_why() {
     }
     for body in [r#""\ud800""#, r#"{"\udc00":1}"#, "1e999"] {
         let text = format!(r#"{{"id":1,"send":{{"to":{{"all":true}},"body":{body}}}}}"#);
-        let read = Dialect::Json.decode(true, text.clone().into());
+        let read = Dialect::Json.decode(None, true, text.clone().into());
         assert!(read.is_err() || faulty(read), "{text}");
     }
     let send = |body: &'static [u8], content_type: &str| pb::ClientFrame {
@@ -213,7 +222,7 @@ fn commands_with_a_fault_are_told_why() {
         }),
         ..Default::default()
     };
-    let read = |frame: pb::ClientFrame| Dialect::Proto.decode(false, frame.encode_to_vec().into());
+    let read = |frame: pb::ClientFrame| Dialect::Proto.decode(None, false, frame.encode_to_vec().into());
     assert!(faulty(read(send(b"}{", ""))));
     assert!(faulty(read(send(b"}{", "Application/JSON; charset=utf-8"))));
     assert!(!faulty(read(send(b"}{", "text/plain"))));
@@ -255,7 +264,7 @@ fn json_pushes_have_their_exact_bytes() {
 #[test]
 fn json_answers_have_their_exact_bytes() {
     let text = |answer: &Answer| {
-        let frame = Dialect::Json.answer(Some(9), answer);
+        let frame = Dialect::Json.answer(&Tag::Id(9), answer);
         let head = if frame[1] == 126 { 4 } else { 2 };
         String::from_utf8(frame[head..].to_vec()).unwrap()
     };
@@ -308,16 +317,16 @@ fn a_history_holds_messages_as_they_are_pushed() {
         gap: false,
     });
     let text = r#"{"id":6,"history":{"messages":[{"id":"0197","from":"alice","to":{"group":"g1"},"body":{"a": 1},"time":7,"offset":"5f3a.0:58"},{"id":"0197","from":"alice","to":{"group":"g1"},"body_base64":"AP8=","content_type":"application/x","time":7,"offset":"5f3a.0:58"}],"more":true,"gap":false}}"#;
-    let frame = Dialect::Json.answer(Some(6), &history);
+    let frame = Dialect::Json.answer(&Tag::Id(6), &history);
     assert_eq!(std::str::from_utf8(&frame[4..]), Ok(text));
     let empty = Answer::History(History::default());
-    let frame = Dialect::Json.answer(Some(6), &empty);
+    let frame = Dialect::Json.answer(&Tag::Id(6), &empty);
     assert_eq!(
         frame[2..],
         *br#"{"id":6,"history":{"messages":[],"more":false,"gap":false}}"#
     );
 
-    let frame = Dialect::Proto.answer(Some(6), &history);
+    let frame = Dialect::Proto.answer(&Tag::Id(6), &history);
     let read = pb::ServerFrame::decode(&frame[4..]).unwrap();
     let Some(pb::server_frame::Frame::History(read)) = read.frame else {
         panic!("{read:?}")

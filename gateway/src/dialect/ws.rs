@@ -61,15 +61,31 @@ impl Builder {
     }
 }
 
-pub fn ping() -> Bytes {
-    Bytes::from_static(&[FIN | PING, 0])
+pub fn text(payload: &[u8]) -> Bytes {
+    whole(TEXT, payload)
+}
+
+pub fn binary(payload: &[u8]) -> Bytes {
+    whole(BINARY, payload)
+}
+
+/// `payload` is at most 125 bytes, and comes back with the pong.
+pub fn ping(payload: &[u8]) -> Bytes {
+    match payload {
+        [] => Bytes::from_static(&[FIN | PING, 0]),
+        payload => whole(PING, payload),
+    }
 }
 
 /// `payload` is at most 125 bytes, as that of the ping that it answers.
 pub fn pong(payload: &[u8]) -> Bytes {
+    whole(PONG, payload)
+}
+
+fn whole(opcode: u8, payload: &[u8]) -> Bytes {
     let mut builder = Builder::new(payload.len());
     builder.payload().extend_from_slice(payload);
-    builder.finish(PONG)
+    builder.finish(opcode)
 }
 
 pub fn ending(ending: Ending) -> Bytes {

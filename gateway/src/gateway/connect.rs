@@ -16,8 +16,9 @@ use crate::{
     auth::{AuthError, Identity},
     conn::{Conn, Member},
     crowd::{self, Verdict},
+    dialect::Keeps,
     elsewhere,
-    event::{Answer, ConnectOptions, Connected},
+    event::{Answer, ConnectOptions, Connected, Tag},
     hub::{Entered, Start},
     presence,
 };
@@ -59,11 +60,14 @@ impl Gateway {
     pub async fn connect(
         &self,
         conn: &Arc<Conn>,
-        id: Option<u32>,
+        tag: &Tag,
         identity: &Identity,
         options: &ConnectOptions,
     ) -> Result<(), Refused> {
-        let start = start(options)?;
+        let start = match conn.dialect.keeps() {
+            Keeps::Client => start(options)?,
+            Keeps::Server | Keeps::Nobody => self.kept_start(conn.dialect, &identity.user).await?,
+        };
         let mut entered = self.begin(conn, identity, &start, options.device.as_deref()).await?;
         let connected = Connected {
             user: identity.user.clone(),
@@ -79,10 +83,11 @@ impl Gateway {
             expires: identity.expires,
             time: id::now_ms(),
         };
-        let welcome = conn.dialect.answer(id, &Answer::Connected(Box::new(connected)));
+        let welcome = conn.dialect.answer(tag, &Answer::Connected(Box::new(connected)));
         conn.release(Some(welcome));
+        self.keep_start(conn, &identity.user, &start, &entered);
         self.hub.follow(conn, entered);
-        self.keeper.watch(conn);
+        self.paths.terms(conn.dialect).keeper.watch(conn);
         Ok(())
     }
 

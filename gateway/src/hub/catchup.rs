@@ -99,9 +99,10 @@ impl Hub {
                 && topics.iter().all(delivered)
             {
                 conn.progress.begin(cursor.sequence);
-                let cursor = Push::Cursor(cursor.to_string());
                 // Without room for it, the next sweep's does as well.
-                let _ = conn.push(conn.dialect.push(&cursor));
+                if !conn.tell_cursor(&cursor, || conn.dialect.push(&Push::Cursor(cursor.to_string()))) {
+                    conn.progress.gave(hub.round());
+                }
             }
             conn.progress.caught_up();
         });

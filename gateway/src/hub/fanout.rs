@@ -7,7 +7,7 @@ use herald_proto::{CloseCode, Target, cluster::Stored};
 use crate::{
     conn::{Conn, outbox::Pushed},
     dialect::Encoded,
-    event::{Body, Message, Push},
+    event::{Message, Push},
     metrics::Metrics,
 };
 
@@ -22,20 +22,8 @@ pub(super) fn deliver(
         return;
     }
     let durable = offset.is_some();
-    let to = stored.to.and_then(Target::from_proto).unwrap_or_else(|| target.clone());
     let time = stored.time;
-    let push = Push::Message(Message {
-        id: stored.id,
-        from: stored.from,
-        to,
-        kind: stored.kind,
-        body: Body {
-            bytes: stored.body,
-            content_type: stored.content_type,
-        },
-        time,
-        offset,
-    });
+    let push = Push::Message(Message::new(target, stored, offset));
     push_to(members, &push, durable, metrics);
     metrics.delivery_seconds(target, time);
 }
@@ -46,7 +34,15 @@ pub(crate) fn push_to(members: &[Arc<Conn>], push: &Push, durable: bool, metrics
     let mut encoded = Encoded::new(push);
     let mut queued = 0;
     for conn in members {
-        match conn.push(encoded.frame(conn.dialect).clone()) {
+        let left_out = conn.dialect.leaves_out(push);
+        if left_out.is_some_and(|user| conn.is_of(user)) {
+            continue;
+        }
+        let frame = encoded.frame(conn.dialect);
+        if frame.is_empty() {
+            continue;
+        }
+        match conn.push(frame.clone()) {
             Pushed::Queued(_) => queued += 1,
             Pushed::Closed => {}
             Pushed::Full if durable => conn.close(CloseCode::SlowConsumer),

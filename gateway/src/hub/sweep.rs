@@ -21,11 +21,7 @@ use tokio::{
 use tracing::debug;
 
 use super::Hub;
-use crate::{
-    conn::{Conn, outbox::Pushed},
-    dialect::Encoded,
-    event::Push,
-};
+use crate::{conn::Conn, dialect::Encoded, event::Push};
 
 /// How often all targets are asked about …
 const EVERY: Duration = Duration::from_secs(5);
@@ -266,7 +262,7 @@ impl Hub {
         let mut encoded = Encoded::new(&push);
         for conn in connected {
             if conn.progress.wants_cursor(round, cursor.sequence)
-                && conn.push(encoded.frame(conn.dialect).clone()) == Pushed::Full
+                && !conn.tell_cursor(cursor, || encoded.frame(conn.dialect).clone())
             {
                 conn.progress.gave(round);
             }

@@ -39,8 +39,8 @@ pub async fn command(gateway: &Arc<Gateway>, request: Request<Incoming>, client:
     // What fits into a frame fits here.
     let (id, answer) = match http_body::read(request, gateway.limits.frame).await {
         Ok(body) => match decode(body) {
-            Ok(inbound) => (inbound.id, answer(gateway, &identity, inbound, client).await),
-            Err(bad) => (bad.id, bad.failure.into()),
+            Ok(inbound) => (inbound.tag.id(), answer(gateway, &identity, inbound, client).await),
+            Err(bad) => (bad.tag.id(), bad.failure.into()),
         },
         Err(failure) => (None, Failure::from(failure).into()),
     };
@@ -51,7 +51,7 @@ fn decode(body: bytes::Bytes) -> Result<Inbound, BadFrame> {
     if std::str::from_utf8(&body).is_err() {
         return Err(BadFrame::new(None, "the body is not UTF-8"));
     }
-    Dialect::Json.decode(true, body)
+    Dialect::Json.decode(None, true, body)
 }
 
 /// The same decisions as in a connection's conversation; how often, that has been decided.
@@ -82,6 +82,7 @@ async fn answer(gateway: &Arc<Gateway>, identity: &Identity, inbound: Inbound, c
         // Told above already.
         Action::Connect { .. } => needs_a_connection("connect"),
         Action::Refresh { .. } => needs_a_connection("refresh"),
+        Action::Close => needs_a_connection("close"),
     }
 }
 
@@ -108,6 +109,8 @@ async fn ask(gateway: &Arc<Gateway>, identity: &Identity, command: Beside, clien
         }
         Beside::Watch { .. } => Ok(needs_a_connection("watch")),
         Beside::Unwatch { .. } => Ok(needs_a_connection("unwatch")),
+        // Of a dialect that is not spoken here.
+        Beside::Routed { .. } => Ok(needs_a_connection("call")),
     }
 }
 

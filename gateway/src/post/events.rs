@@ -32,7 +32,7 @@ use crate::{
         query::Asking,
     },
     dialect::Dialect,
-    event::{ConnectOptions, Ending, checked_users},
+    event::{ConnectOptions, Ending, Tag, checked_users},
     gateway::{self, Gateway},
 };
 
@@ -84,7 +84,9 @@ async fn open(gateway: &Arc<Gateway>, request: &Request<Incoming>, client: IpAdd
             user: identity.user,
         };
         let conn = &guest.conn;
-        asking.watch(conn, users, |answer| conn.answer(None, &answer)).await?;
+        asking
+            .watch(conn, users, |answer| conn.answer(&Tag::None, &answer))
+            .await?;
     }
     let stream = Stream {
         pull: Pull::new(guest.conn.clone()),

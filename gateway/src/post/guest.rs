@@ -9,7 +9,7 @@ use crate::{
     auth::Identity,
     conn::{Conn, sink::Sink},
     dialect::Dialect,
-    event::{ConnectOptions, Ending},
+    event::{ConnectOptions, Ending, Tag},
     gateway::{Gateway, OpenGuard, Refused},
     hub::{Entered, Start},
     metrics,
@@ -45,7 +45,7 @@ impl Guest {
 
     /// As [`Gateway::connect`].
     pub async fn connect(&mut self, identity: &Identity, options: &ConnectOptions) -> Result<(), Refused> {
-        let connected = self.gateway.connect(&self.conn, None, identity, options).await;
+        let connected = self.gateway.connect(&self.conn, &Tag::None, identity, options).await;
         self.known(connected)
     }
 

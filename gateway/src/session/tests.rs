@@ -19,7 +19,10 @@ fn session(connected: bool) -> Session {
 }
 
 fn inbound(command: Command) -> Result<Inbound, BadFrame> {
-    Ok(Inbound { id: Some(1), command })
+    Ok(Inbound {
+        tag: Tag::Id(1),
+        command,
+    })
 }
 
 #[test]
@@ -111,7 +114,13 @@ fn questions_run_beside_and_have_no_number() {
         (Command::Call(call.clone()), Beside::Call(call)),
     ] {
         let action = session.on_frame(inbound(asked), Instant::now());
-        assert_eq!(action, Action::Beside { id: Some(1), command });
+        assert_eq!(
+            action,
+            Action::Beside {
+                tag: Tag::Id(1),
+                command
+            }
+        );
     }
     let action = session.on_frame(inbound(Command::Join { group: "g".to_owned() }), Instant::now());
     assert!(matches!(action, Action::Ordered { serial: 1, .. }));

@@ -37,6 +37,8 @@ impl Router {
             ttl: command.ttl,
             control: None,
             to: None,
+            dialect: command.dialect,
+            original: command.original,
         };
         let copy = self.copy(&sender, &target, command.copy, &stored);
         let mut sent = self.put(&target, stored, command.durable, &command.dedup).await?;

@@ -8,34 +8,34 @@ use herald_router::failure::Failure;
 use super::{Asking, Query};
 use crate::{
     conn::{Conn, conversation::answer_on},
-    event::{Answer, Presence, PresenceQuery, UserPresence},
+    event::{Answer, Presence, PresenceQuery, Tag, UserPresence},
     watching::{Viewer, board::State},
 };
 
 impl Query {
-    pub(super) async fn presence(&self, id: Option<u32>, query: PresenceQuery) {
+    pub(super) async fn presence(&self, tag: Tag, query: PresenceQuery) {
         match self.asking.presence(query).await {
             Ok(presence) => {
-                if id.is_some() {
-                    let frame = self.conn.dialect.answer(id, &Answer::Presence(presence));
+                if tag.wants_answer() {
+                    let frame = self.conn.dialect.answer(&tag, &Answer::Presence(presence));
                     self.conn.answer_in_time(frame).await;
                 }
             }
-            Err(failure) => answer_on(&self.conn, id, &failure.into()),
+            Err(failure) => answer_on(&self.conn, &tag, &failure.into()),
         }
     }
 
-    pub(super) async fn watch(&self, id: Option<u32>, users: Vec<String>) {
-        let answer = |answer: Answer| answer_on(&self.conn, id, &answer);
+    pub(super) async fn watch(&self, tag: Tag, users: Vec<String>) {
+        let answer = |answer: Answer| answer_on(&self.conn, &tag, &answer);
         if let Err(failure) = self.asking.watch(&self.conn, users, answer).await {
-            answer_on(&self.conn, id, &failure.into());
+            answer_on(&self.conn, &tag, &failure.into());
         }
     }
 
-    pub(super) fn unwatch(&self, id: Option<u32>, users: &[String]) {
+    pub(super) fn unwatch(&self, tag: Tag, users: &[String]) {
         let viewer = self.asking.viewer(&self.conn, false);
         self.asking.gateway.watching.unwatch(&viewer, users);
-        answer_on(&self.conn, id, &Answer::Watching(Vec::new()));
+        answer_on(&self.conn, &tag, &Answer::Watching(Vec::new()));
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn accept(
     }
     match opcode {
         OpCode::Ping => Ok(Some(Received::Ping(payload))),
-        OpCode::Pong => Ok(Some(Received::Pong)),
+        OpCode::Pong => Ok(Some(Received::Pong(payload))),
         OpCode::Close => close(&payload).map(|code| Some(Received::Close(code))),
         OpCode::Text | OpCode::Binary => {
             if fragments.is_some() {

@@ -111,7 +111,10 @@ pub(in crate::dialect) fn decode(payload: &[u8]) -> Result<Inbound, BadFrame> {
         return Err(BadFrame::new(None, "id must be 1 to 4294967295"));
     }
     command(frame)
-        .map(|command| Inbound { id, command })
+        .map(|command| Inbound {
+            tag: id.into(),
+            command,
+        })
         .map_err(|message| BadFrame::new(id, message))
 }
 
@@ -135,6 +138,7 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
     if let Some(Object(verb)) = frame.connect {
         verbs.push(Command::Connect(Connect {
             token: verb.token,
+            user: None,
             options: ConnectOptions {
                 cursor: verb.cursor,
                 since: verb.since,
@@ -178,6 +182,7 @@ fn send(verb: SendVerb<'_>) -> Result<Send, String> {
     let send = Send {
         to,
         body: body::from_json(raw).map_err(|e| e.to_string())?,
+        original: None,
         kind: verb.kind,
         durable: verb.durable.unwrap_or(true),
         key: verb.key,

@@ -16,15 +16,21 @@ fn proto_call(call: pb::Call) -> Result<Inbound, BadFrame> {
         call: Some(call),
         ..Default::default()
     };
-    Dialect::Proto.decode(false, frame.encode_to_vec().into())
+    Dialect::Proto.decode(None, false, frame.encode_to_vec().into())
 }
 
 #[test]
 fn a_json_call_hands_on_its_text() {
     let text = r#"{"id":7,"call":{"service":"lobby","method":"roll","body":{"dice": 2},"later":1}}"#;
-    let read = Dialect::Json.decode(true, text.into()).unwrap();
+    let read = Dialect::Json.decode(None, true, text.into()).unwrap();
     let command = call(r#"{"dice": 2}"#, JSON);
-    assert_eq!(read, Inbound { id: Some(7), command });
+    assert_eq!(
+        read,
+        Inbound {
+            tag: Tag::Id(7),
+            command
+        }
+    );
     let bare = json_frame(&json!({"id": 7, "call": {"service": "lobby"}})).unwrap();
     let Command::Call(bare) = bare.command else {
         panic!("{bare:?}")
@@ -71,8 +77,8 @@ fn names_that_cannot_be_are_told() {
     assert!(matches!(faulty.unwrap().command, Command::Faulty(_)));
     for bad in [json!({}), json!({"service": 1}), json!(["lobby"])] {
         assert_eq!(
-            json_frame(&json!({"id": 7, "call": bad})).unwrap_err().id,
-            Some(7),
+            json_frame(&json!({"id": 7, "call": bad})).unwrap_err().tag,
+            Tag::Id(7),
             "{bad}"
         );
     }
@@ -98,8 +104,8 @@ fn results_have_these_exact_frames() {
             b"\x08\x07\x4a\x09\x0a\x02\x00\xff\x12\x03x/y",
         ),
     ] {
-        let frame = Dialect::Json.answer(Some(7), &answer);
+        let frame = Dialect::Json.answer(&Tag::Id(7), &answer);
         assert_eq!(String::from_utf8_lossy(&frame[2..]), text);
-        assert_eq!(Dialect::Proto.answer(Some(7), &answer)[2..], *bytes);
+        assert_eq!(Dialect::Proto.answer(&Tag::Id(7), &answer)[2..], *bytes);
     }
 }

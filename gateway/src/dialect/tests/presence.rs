@@ -8,7 +8,7 @@ fn names(names: &[&str]) -> Vec<String> {
 }
 
 fn proto_frame(frame: &pb::ClientFrame) -> Result<Inbound, BadFrame> {
-    Dialect::Proto.decode(false, frame.encode_to_vec().into())
+    Dialect::Proto.decode(None, false, frame.encode_to_vec().into())
 }
 
 fn presence(users: &[&str], group: Option<&str>) -> pb::ClientFrame {
@@ -64,8 +64,8 @@ fn both_dialects_read_the_same_questions_about_presence() {
             Command::Unwatch { users: users() },
         ),
     ] {
-        let read = Dialect::Json.decode(true, json.into()).unwrap();
-        assert_eq!(read.id, Some(proto.id), "{json}");
+        let read = Dialect::Json.decode(None, true, json.into()).unwrap();
+        assert_eq!(read.tag, Tag::Id(proto.id), "{json}");
         assert_eq!(read.command, expected, "{json}");
         assert_eq!(proto_frame(&proto), Ok(read));
     }
@@ -131,13 +131,13 @@ fn what_is_no_question_about_presence_is_no_command() {
         json!({"id": 4, "watch": {"users": ["bob"]}, "unwatch": {"users": ["bob"]}}),
         json!({"id": 4, "presence": {"users": []}, "ping": {}}),
     ] {
-        assert_eq!(json_frame(&bad).unwrap_err().id, Some(4), "{bad}");
+        assert_eq!(json_frame(&bad).unwrap_err().tag, Tag::Id(4), "{bad}");
     }
     let two = pb::ClientFrame {
         presence: Some(pb::PresenceQuery::default()),
         ..watch(vec![])
     };
-    assert_eq!(proto_frame(&two).unwrap_err().id, Some(5));
+    assert_eq!(proto_frame(&two).unwrap_err().tag, Tag::Id(5));
 }
 
 fn online() -> UserPresence {
@@ -213,9 +213,9 @@ fn golden() -> Vec<(u32, Answer, &'static str, &'static [u8])> {
 #[test]
 fn presence_has_its_exact_bytes() {
     for (id, answer, json, proto) in golden() {
-        let frame = Dialect::Json.answer(Some(id), &answer);
+        let frame = Dialect::Json.answer(&Tag::Id(id), &answer);
         assert_eq!(std::str::from_utf8(&frame[2..]), Ok(json));
-        assert_eq!(Dialect::Proto.answer(Some(id), &answer)[2..], *proto, "{json}");
+        assert_eq!(Dialect::Proto.answer(&Tag::Id(id), &answer)[2..], *proto, "{json}");
     }
     assert_eq!(
         Dialect::Json.push(&change())[2..],
@@ -232,10 +232,10 @@ fn a_presence_of_many_names_each() {
         members: Some(40),
     });
     let text = r#"{"id":4,"presence":{"users":{"bob":{"online":true,"connections":2,"since":7},"al":{"online":false,"connections":0,"last_seen":300}},"online":12,"members":40}}"#;
-    let frame = Dialect::Json.answer(Some(4), &answer);
+    let frame = Dialect::Json.answer(&Tag::Id(4), &answer);
     assert_eq!(std::str::from_utf8(&frame[4..]), Ok(text));
 
-    let frame = Dialect::Proto.answer(Some(4), &answer);
+    let frame = Dialect::Proto.answer(&Tag::Id(4), &answer);
     let read = pb::ServerFrame::decode(&frame[2..]).unwrap();
     let Some(pb::server_frame::Frame::Presence(read)) = read.frame else {
         panic!("{read:?}")

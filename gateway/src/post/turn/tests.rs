@@ -33,6 +33,7 @@ fn message(sequence: u64, bytes: usize) -> Pulled {
             bytes: format!("\"{}\"", "x".repeat(bytes)).into(),
             content_type: String::new(),
         },
+        original: None,
         time: 0,
         offset: (sequence > 0).then(|| format!("a.0:{sequence}")),
     }))

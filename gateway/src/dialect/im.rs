@@ -1,0 +1,277 @@
+//! The protobuf messages of article 001. What the original server did not look at passes through unharmed: a message is
+//! rewritten on the level of the wire, only its `from` and `to` are the server's.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use herald_proto::Target;
+
+use super::{
+    body,
+    ws::{self, Builder},
+};
+use crate::event::{Answer, Body, Command, Inbound, Message, OCTETS, Original, Push, Send, Tag};
+
+mod wire;
+
+use wire::{Broken, Field, Fields, Value};
+
+pub(super) const NAME: &str = "im";
+
+// Numbers of fields.
+const FROM_USERNAME: u32 = 2;
+const FROM: u32 = 3;
+const TO: u32 = 4;
+const CONTENT: u32 = 5;
+const CONTENT_TYPE: u32 = 6;
+const TYPE: u32 = 7;
+const MESSAGE_TYPE: u32 = 8;
+const FILE: u32 = 11;
+/// Those with texts, which receivers refuse where they are not UTF-8.
+const TEXTS: [u32; 8] = [1, FROM_USERNAME, FROM, TO, CONTENT, TYPE, 9, 10];
+
+/// In place of a user.
+const SYSTEM: &str = "System";
+/// As the article spells it.
+const HEARTBEAT: &str = "heatbeat";
+const CALL: &str = "webrtc";
+
+const TEXT: u32 = 1;
+const PLAIN_FILE: u32 = 2;
+const IMAGE: u32 = 3;
+const AUDIO: u32 = 4;
+const VIDEO: u32 = 5;
+
+const TO_USER: u32 = 1;
+const TO_GROUP: u32 = 2;
+
+/// What of a message decides over it.
+#[derive(Default)]
+struct Parts<'a> {
+    to: &'a str,
+    content: &'a str,
+    content_type: u64,
+    kind: &'a str,
+    message_type: u64,
+    file: &'a [u8],
+}
+
+pub(super) fn decode(payload: &[u8]) -> Inbound {
+    let faulty = |why: String| Inbound {
+        tag: Tag::None,
+        command: Command::Faulty(why),
+    };
+    let parts = match parts(payload) {
+        Ok(parts) => parts,
+        Err(why) => return faulty(why.to_string()),
+    };
+    if parts.kind == HEARTBEAT {
+        return Inbound {
+            tag: Tag::Plain,
+            command: Command::Ping,
+        };
+    }
+    match send(payload, &parts) {
+        Ok(send) => Inbound {
+            tag: Tag::None,
+            command: Command::Send(Box::new(send)),
+        },
+        Err(why) => faulty(why),
+    }
+}
+
+fn parts(payload: &[u8]) -> Result<Parts<'_>, Broken> {
+    let mut parts = Parts::default();
+    for field in Fields::of(payload) {
+        let Field { number, value, .. } = field?;
+        let text = match value {
+            Value::Bytes(bytes) if TEXTS.contains(&number) => std::str::from_utf8(bytes).map_err(|_| Broken)?,
+            _ => "",
+        };
+        match (number, value) {
+            (TO, Value::Bytes(_)) => parts.to = text,
+            (CONTENT, Value::Bytes(_)) => parts.content = text,
+            (TYPE, Value::Bytes(_)) => parts.kind = text,
+            (FILE, Value::Bytes(file)) => parts.file = file,
+            (CONTENT_TYPE, Value::Varint(value)) => parts.content_type = value,
+            (MESSAGE_TYPE, Value::Varint(value)) => parts.message_type = value,
+            // Of another type than the message's, so that its readers could not read it.
+            (1..=11, Value::Varint(_) | Value::Fixed) => return Err(Broken),
+            (CONTENT_TYPE | MESSAGE_TYPE, Value::Bytes(_)) => return Err(Broken),
+            _ => {}
+        }
+    }
+    Ok(parts)
+}
+
+fn send(payload: &[u8], parts: &Parts<'_>) -> Result<Send, String> {
+    // Calls are signalled to one user, live: nobody else hears of them, and nothing of them is kept.
+    let signal = parts.kind == CALL || parts.content_type > u64::from(VIDEO);
+    let to = match (parts.to, signal) {
+        ("", true) => return Err("a call needs \"to\"".to_owned()),
+        ("", false) => Target::All,
+        (group, false) if parts.message_type == u64::from(TO_GROUP) => Target::group(group),
+        (user, _) => Target::user(user),
+    };
+    // What is large is stored once: in the body, and not in the original.
+    let (body, in_body) = if parts.file.is_empty() {
+        (body::text(parts.content), CONTENT)
+    } else {
+        let body = Body {
+            bytes: Bytes::copy_from_slice(parts.file),
+            content_type: OCTETS.to_owned(),
+        };
+        (body, FILE)
+    };
+    let send = Send {
+        to,
+        body,
+        original: Some(Original {
+            dialect: NAME.to_owned(),
+            bytes: without(payload, &[FROM, TO, in_body]),
+        }),
+        kind: None,
+        durable: !signal,
+        key: None,
+        ttl: 0,
+        copy: false,
+    };
+    send.check().map_err(|e| e.to_string())?;
+    Ok(send)
+}
+
+fn without(message: &[u8], numbers: &[u32]) -> Bytes {
+    let mut rest = Vec::new();
+    for field in Fields::of(message).flatten() {
+        if !numbers.contains(&field.number) {
+            rest.extend_from_slice(field.whole);
+        }
+    }
+    rest.into()
+}
+
+/// Puts `fields`, in their order, where they belong into `message`.
+fn with(to: &mut Vec<u8>, message: &[u8], fields: &[(u32, &[u8])]) {
+    let mut fields = fields.iter().peekable();
+    for old in Fields::of(message).flatten() {
+        while let Some((number, bytes)) = fields.next_if(|(number, _)| *number < old.number) {
+            wire::put_bytes(to, *number, bytes);
+        }
+        to.extend_from_slice(old.whole);
+    }
+    for (number, bytes) in fields {
+        wire::put_bytes(to, *number, bytes);
+    }
+}
+
+pub(super) fn answer(answer: &Answer) -> Bytes {
+    match answer {
+        Answer::Connected(connected) => system(&connected.user, "welcome!"),
+        Answer::Pong => {
+            let mut pong = Vec::new();
+            with(&mut pong, &[], &[(CONTENT, b"pong"), (TYPE, HEARTBEAT.as_bytes())]);
+            ws::binary(&pong)
+        }
+        Answer::Error(error) => system("", &format!("{}: {}", error.code, error.message)),
+        _ => Bytes::new(),
+    }
+}
+
+fn system(to: &str, content: &str) -> Bytes {
+    let mut message = Vec::new();
+    let fields: [(u32, &[u8]); 3] = [
+        (FROM, SYSTEM.as_bytes()),
+        (TO, to.as_bytes()),
+        (CONTENT, content.as_bytes()),
+    ];
+    with(&mut message, &[], &fields);
+    ws::binary(&message)
+}
+
+pub(super) fn push(push: &Push) -> Bytes {
+    let Push::Message(message) = push else {
+        return Bytes::new();
+    };
+    let (from, to) = ends(message);
+    match &message.original {
+        Some(original) if original.dialect == NAME => again(message, &original.bytes, from, to),
+        _ => translated(message, from, to),
+    }
+}
+
+/// To its members a group's message comes from the group.
+fn ends(message: &Message) -> (&str, &str) {
+    let from = message.from.as_deref().unwrap_or(SYSTEM);
+    match &message.to {
+        Target::User(user) => (from, user),
+        Target::Group(group) => (group, from),
+        Target::All => (from, ""),
+    }
+}
+
+fn again(message: &Message, original: &[u8], from: &str, to: &str) -> Bytes {
+    let body = &message.body;
+    let content: String;
+    let in_body = if body.content_type.is_empty() {
+        content = serde_json::from_slice(&body.bytes).unwrap_or_default();
+        (CONTENT, content.as_bytes())
+    } else {
+        (FILE, &body.bytes[..])
+    };
+    let mut builder = Builder::new(original.len() + body.bytes.len() + 64);
+    with(
+        builder.payload(),
+        original,
+        &[(FROM, from.as_bytes()), (TO, to.as_bytes()), in_body],
+    );
+    builder.binary()
+}
+
+/// A message of another dialect: text, or a file of the kind that its content type tells.
+fn translated(message: &Message, from: &str, to: &str) -> Bytes {
+    let body = &message.body;
+    let is_text = body.content_type.is_empty() || body.content_type.starts_with("text/");
+    let content_type = match body.content_type.split('/').next() {
+        _ if is_text => TEXT,
+        Some("image") => IMAGE,
+        Some("audio") => AUDIO,
+        Some("video") => VIDEO,
+        _ => PLAIN_FILE,
+    };
+    let content = match (is_text, body.content_type.is_empty()) {
+        (true, true) => body.as_text(),
+        (true, false) => String::from_utf8_lossy(&body.bytes),
+        (false, _) => Cow::Borrowed(""),
+    };
+    let file: &[u8] = if is_text { &[] } else { &body.bytes };
+    let mut numbers = Vec::new();
+    wire::put_number(&mut numbers, CONTENT_TYPE, content_type);
+    let message_type = match &message.to {
+        Target::Group(_) => TO_GROUP,
+        Target::User(_) | Target::All => TO_USER,
+    };
+    wire::put_number(&mut numbers, MESSAGE_TYPE, message_type);
+    let mut builder = Builder::new(body.bytes.len() + 128);
+    let sender = message.from.as_deref().unwrap_or(SYSTEM);
+    let fields: [(u32, &[u8]); 5] = [
+        (FROM_USERNAME, sender.as_bytes()),
+        (FROM, from.as_bytes()),
+        (TO, to.as_bytes()),
+        (CONTENT, content.as_bytes()),
+        (FILE, file),
+    ];
+    with(builder.payload(), &numbers, &fields);
+    builder.binary()
+}
+
+/// Who sends to a group has seen it.
+pub(super) fn leaves_out(push: &Push) -> Option<&str> {
+    match push {
+        Push::Message(Message {
+            to: Target::Group(_),
+            from,
+            ..
+        }) => from.as_deref(),
+        _ => None,
+    }
+}

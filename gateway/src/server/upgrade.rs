@@ -1,0 +1,179 @@
+//! From an upgrade request to a connection.
+
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use herald_router::http::{Body, Incoming};
+use hyper::{Method, Request, Response, StatusCode, Version, header};
+
+use super::{claim, refuse};
+use crate::{
+    addresses::{Refusal, Slot},
+    auth::source,
+    conn::reader::{self, Opening, Token},
+    dialect::Dialect,
+    event::ConnectOptions,
+    gateway::Gateway,
+    metrics,
+    paths::Found,
+};
+
+pub(super) type Query<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+pub(super) fn query(request: &Request<Incoming>) -> Query<'_> {
+    let query = request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).collect()
+}
+
+/// A native client.
+pub(super) fn native(gateway: &Arc<Gateway>, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
+    let slot = match admitted(gateway, &request, client) {
+        Ok(slot) => slot,
+        Err(refusal) => return *refusal,
+    };
+    let known = known_subprotocol(&request);
+    let opening = opening(gateway, &request, known.unwrap_or(Dialect::Json));
+    upgraded(gateway, request, client, slot, opening, known)
+}
+
+/// A client of one of the articles.
+pub(super) async fn article(
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+    client: IpAddr,
+    found: Found,
+) -> Response<Body> {
+    let slot = match admitted(gateway, &request, client) {
+        Ok(slot) => slot,
+        Err(refusal) => return *refusal,
+    };
+    let dialect = found.dialect;
+    let token = match claim::token(gateway, &request, found).await {
+        Ok(token) => token,
+        Err(refusal) => return refusal.into(),
+    };
+    let opening = Opening {
+        dialect,
+        token,
+        options: ConnectOptions::default(),
+    };
+    // Of what browsers offer beside a token one must be chosen, though another dialect is spoken.
+    let known = known_subprotocol(&request);
+    upgraded(gateway, request, client, slot, opening, known)
+}
+
+/// It may be upgraded, and its address has room. Boxed: refusals are rare, and large.
+fn admitted(
+    gateway: &Gateway,
+    request: &Request<Incoming>,
+    client: IpAddr,
+) -> Result<Option<Slot>, Box<Response<Body>>> {
+    let no = |status, reason, text| Err(Box::new(refuse(status, reason, text)));
+    if request.method() != Method::GET {
+        return no(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n");
+    }
+    if request.version() == Version::HTTP_2 {
+        // It has no upgrades, and no header to name one. Browsers open a connection of HTTP/1.1 for a WebSocket.
+        let needed = "a WebSocket needs HTTP/1.1\n";
+        return no(StatusCode::UPGRADE_REQUIRED, "no_upgrade", needed);
+    }
+    if !fastwebsockets::upgrade::is_upgrade_request(request) {
+        let needed = "a WebSocket upgrade is needed\n";
+        let mut response = refuse(StatusCode::UPGRADE_REQUIRED, "no_upgrade", needed);
+        let websocket = header::HeaderValue::from_static("websocket");
+        response.headers_mut().insert(header::UPGRADE, websocket);
+        return Err(Box::new(response));
+    }
+    if !is_handshake(request) {
+        return no(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n");
+    }
+    let slot = gateway.addresses.connect(client);
+    let slot = slot.map_err(|refusal| Box::new(too_many(refusal)))?;
+    if gateway.stop.is_cancelled() {
+        return no(StatusCode::SERVICE_UNAVAILABLE, "draining", "shutting down\n");
+    }
+    Ok(slot)
+}
+
+fn upgraded(
+    gateway: &Arc<Gateway>,
+    mut request: Request<Incoming>,
+    client: IpAddr,
+    slot: Option<Slot>,
+    opening: Opening,
+    subprotocol: Option<Dialect>,
+) -> Response<Body> {
+    let (response, upgrade) = match fastwebsockets::upgrade::upgrade(&mut request) {
+        Ok(upgraded) => upgraded,
+        Err(_) => return refuse(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n"),
+    };
+    let connections = gateway.clone();
+    gateway.tasks.spawn(async move {
+        match upgrade.await {
+            // Of fastwebsockets' own connection only the socket is of use.
+            Ok(socket) => {
+                let socket = socket.into_inner().into_inner();
+                reader::start(&connections, socket, opening, client, slot).await;
+            }
+            Err(error) => tracing::debug!(%error, "an upgrade that did not come about"),
+        }
+    });
+    let (mut parts, _) = response.into_parts();
+    if let Some(subprotocol) = subprotocol {
+        let value = header::HeaderValue::from_static(subprotocol.name());
+        parts.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    Response::from_parts(parts, Body::default())
+}
+
+/// RFC 6455, 4.2.1: HTTP/1.1 or later, version 13, a key of 16 bytes in base64.
+fn is_handshake(request: &Request<Incoming>) -> bool {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    let key = key.and_then(|key| STANDARD.decode(key.as_bytes()).ok());
+    request.version() >= Version::HTTP_11 && key.is_some_and(|key| key.len() == 16)
+}
+
+fn too_many(refusal: Refusal) -> Response<Body> {
+    match refusal {
+        Refusal::TooManyConnections => refuse(
+            StatusCode::TOO_MANY_REQUESTS,
+            "address_connections",
+            "too many connections from this address\n",
+        ),
+        Refusal::TooOften => refuse(
+            StatusCode::TOO_MANY_REQUESTS,
+            "address_rate",
+            "too many connects from this address\n",
+        ),
+    }
+}
+
+/// The first offered that is known is the one to echo. Where none is asked for, JSON is spoken.
+fn known_subprotocol(request: &Request<Incoming>) -> Option<Dialect> {
+    source::subprotocols(request.headers()).find_map(Dialect::by_subprotocol)
+}
+
+fn opening(gateway: &Gateway, request: &Request<Incoming>, dialect: Dialect) -> Opening {
+    let query = query(request);
+    let parameter = |name| source::parameter(&query, name).map(str::to_owned);
+    let token = match source::find(request.headers(), &query) {
+        None => Token::None,
+        Some(token) => match gateway.identify(&token) {
+            Ok(identity) => Token::Good(Box::new(identity)),
+            Err(error) => {
+                tracing::debug!(%error, "a token was refused");
+                metrics::refused("token");
+                Token::Bad
+            }
+        },
+    };
+    Opening {
+        dialect,
+        token,
+        options: ConnectOptions {
+            cursor: parameter("cursor"),
+            since: parameter("since"),
+            device: parameter("device"),
+        },
+    }
+}
