@@ -59,6 +59,19 @@ impl Cursors {
         }
     }
 
+    /// The first cursor of one who was never here. It stands before the client is welcomed: should the node die, it must
+    /// not pass for a newcomer again.
+    pub async fn begin(&self, user: &Arc<str>, dialect: &'static str, cursor: Cursor) {
+        let key = name(&(user.clone(), dialect));
+        let value = cursor.to_string().into();
+        let created = self.bus.kv.create(Bucket::Cursors, &key, value, Some(self.ttl)).await;
+        if let Err(error) = created {
+            // There is one of another log, or of another connection of this moment; or it cannot be written yet.
+            debug!(%error, "a first cursor is written later");
+            self.note(user, dialect, cursor);
+        }
+    }
+
     /// A client has gone and may come back, on another node.
     pub fn hurry(&self, user: &Arc<str>, dialect: &'static str) {
         if self.state.lock().changed.contains_key(&(user.clone(), dialect)) {

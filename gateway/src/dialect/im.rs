@@ -109,6 +109,10 @@ fn send(payload: &[u8], parts: &Parts<'_>) -> Result<Send, String> {
     let signal = parts.kind == CALL || parts.content_type > u64::from(VIDEO);
     let to = match (parts.to, signal) {
         ("", true) => return Err("a call needs \"to\"".to_owned()),
+        // Garbage may well parse as fields that nobody knows.
+        ("", false) if parts.content.is_empty() && parts.file.is_empty() && parts.content_type == 0 => {
+            return Err("a message without content".to_owned());
+        }
         ("", false) => Target::All,
         (group, false) if parts.message_type == u64::from(TO_GROUP) => Target::group(group),
         (user, _) => Target::user(user),

@@ -46,11 +46,11 @@ impl Gateway {
     }
 
     /// One who wants nothing of what was before goes on from here, should it come back.
-    pub(super) fn keep_start(&self, conn: &Conn, user: &str, start: &Start, entered: &Entered) {
+    pub(super) async fn keep_start(&self, conn: &Conn, user: &str, start: &Start, entered: &Entered) {
         let begins = !entered.resumed && *start != Start::Beginning;
         if conn.dialect.keeps() == Keeps::Server && begins {
-            self.cursors
-                .note(&user.into(), conn.dialect.name(), entered.cursor.clone());
+            let cursor = entered.cursor.clone();
+            self.cursors.begin(&user.into(), conn.dialect.name(), cursor).await;
         }
     }
 

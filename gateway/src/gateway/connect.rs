@@ -84,8 +84,8 @@ impl Gateway {
             time: id::now_ms(),
         };
         let welcome = conn.dialect.answer(tag, &Answer::Connected(Box::new(connected)));
+        self.keep_start(conn, &identity.user, &start, &entered).await;
         conn.release(Some(welcome));
-        self.keep_start(conn, &identity.user, &start, &entered);
         self.hub.follow(conn, entered);
         self.paths.terms(conn.dialect).keeper.watch(conn);
         Ok(())
