@@ -97,6 +97,10 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, text)
     }
 
+    fn too_often(wait: Duration) -> Self {
+        Self::later(StatusCode::TOO_MANY_REQUESTS, "too many requests", wait)
+    }
+
     fn bad_request(text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
@@ -136,6 +140,8 @@ impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         debug!(%failure, "an HTTP request failed inside");
         match status(failure.code.http_status()) {
+            // A session that was ended while it was refreshed.
+            StatusCode::UNAUTHORIZED => Self::unauthorized(LOGIN_AGAIN),
             StatusCode::GATEWAY_TIMEOUT => Self::new(StatusCode::GATEWAY_TIMEOUT, "no answer in time"),
             StatusCode::SERVICE_UNAVAILABLE => {
                 Self::later(StatusCode::SERVICE_UNAVAILABLE, NOT_AVAILABLE, Duration::ZERO)

@@ -1,19 +1,15 @@
-//! Clients that others have written, in Python, each with packages of its own in a virtual environment below target/.
+//! Clients that others have written, in Python.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{env, path::PathBuf, process::Stdio};
 
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
-    sync::OnceCell,
     time::timeout,
 };
 
 use crate::PATIENCE;
-
-/// What the scripts need, in versions that were tried.
-const PACKAGES: [&str; 2] = ["httpx==0.28.1", "httpx-sse==0.4.3"];
 
 /// A running script of tests/foreign. Killed when dropped.
 pub struct Foreign {
@@ -22,9 +18,10 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    pub async fn start(script: &str, arguments: &[&str]) -> Self {
-        static PYTHON: OnceCell<PathBuf> = OnceCell::const_new();
-        let python = PYTHON.get_or_init(python).await;
+    pub fn start(script: &str, arguments: &[&str]) -> Self {
+        let python = env::var_os("NATS_PYTHON");
+        let python =
+            python.expect("NATS_PYTHON names a Python with the packages: run tests/run, or see tests/find-python");
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("foreign").join(script);
         let mut child = Command::new(python)
             .arg(script)
@@ -47,28 +44,4 @@ impl Foreign {
         let line = line.expect("nothing came for half a minute").expect("a line")?;
         Some(serde_json::from_str(&line).expect("JSON"))
     }
-}
-
-async fn python() -> PathBuf {
-    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/foreign");
-    let python = own.join("bin/python");
-    // Made once, and again where something of it is missing.
-    let check = Command::new(&python).args(["-c", "import httpx, httpx_sse"]).status();
-    if !check.await.is_ok_and(|status| status.success()) {
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&own)).await;
-        run(Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet"])
-            .args(PACKAGES))
-        .await;
-    }
-    python
-}
-
-async fn run(command: &mut Command) {
-    let shown = format!("{command:?}");
-    let status = command.status().await;
-    assert!(
-        status.as_ref().is_ok_and(std::process::ExitStatus::success),
-        "{shown}: {status:?}"
-    );
 }

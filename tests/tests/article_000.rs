@@ -5,11 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 
 use herald_tests::{
     cluster::Cluster,
+    eventually,
     gateway::{dev_gateway, dev_gateway_with, file},
     golang::{Program, build},
     http::request,
     process::Node,
-    short::{RESP_MY_DATA, logout},
+    short::{REQ_MY_DATA, RESP_MY_DATA, logged_in, logout, message, opened},
 };
 
 fn client(address: SocketAddr) -> Program {
@@ -49,8 +50,10 @@ async fn after_its_tokens_end_it_refreshes_and_retries() {
     let mut client = client(gateway.public());
     assert!(client.ask("login zbj").await.starts_with("ok"));
     let first = token(&mut client).await;
-    // Its end, and the leeway behind it.
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    eventually("the token ends", async || {
+        message(gateway.public(), &first, REQ_MY_DATA, b"").await.status == 401
+    })
+    .await;
     assert!(client.ask("message").await.starts_with("ok"));
     assert_ne!(token(&mut client).await, first);
     assert!(client.ask("message").await.starts_with("ok"));
@@ -87,7 +90,7 @@ async fn after_logout_or_kick_its_refresh_is_refused_and_it_stops() {
 async fn a_route_names_the_type_of_its_reply() {
     let file = file(REPLY);
     let gateway = dev_gateway_with(&["--config", file.path().to_str().unwrap()]).await;
-    let token = herald_tests::short::logged_in(gateway.public(), "zbj").await;
-    let answer = herald_tests::short::message(gateway.public(), &token, herald_tests::short::REQ_MY_DATA, b"").await;
-    assert_eq!(herald_tests::short::opened(&answer).0, u64::from(RESP_MY_DATA));
+    let token = logged_in(gateway.public(), "zbj").await;
+    let answer = message(gateway.public(), &token, REQ_MY_DATA, b"").await;
+    assert_eq!(opened(&answer).0, u64::from(RESP_MY_DATA));
 }

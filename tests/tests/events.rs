@@ -390,7 +390,7 @@ async fn a_foreign_client_reads_and_resumes() {
     let address = gateway.public();
     let mut alice = Client::dev(address, "alice").await;
     let url = format!("http://{address}/events?token={}", token::dev("bob"));
-    let mut bob = Foreign::start("events.py", &[&url]).await;
+    let mut bob = Foreign::start("events.py", &[&url]);
     assert_eq!(bob.next().await.unwrap()["event"], "connected");
     let body = json!({"text": "grüße\nan alle", "n": [1, null]});
     alice.say(to_bob(), body.clone()).await;
@@ -402,7 +402,7 @@ async fn a_foreign_client_reads_and_resumes() {
     let last = cursor["id"].as_str().unwrap().to_owned();
     drop(bob);
     alice.say(to_bob(), json!("meanwhile")).await;
-    let mut bob = Foreign::start("events.py", &[&url, &last]).await;
+    let mut bob = Foreign::start("events.py", &[&url, &last]);
     assert_eq!(bob.next().await.unwrap()["event"], "connected");
     let event = bob.next().await.unwrap();
     assert!(event["data"].as_str().unwrap().contains("meanwhile"), "{event}");

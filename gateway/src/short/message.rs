@@ -19,8 +19,7 @@ pub(super) async fn serve(
     client: IpAddr,
 ) -> Result<Response<Body>, Refusal> {
     let identity = who(gateway, &request).await?;
-    let too_many = |wait| Refusal::later(StatusCode::TOO_MANY_REQUESTS, "too many messages", wait);
-    gateway.callers.take(&identity.user).map_err(too_many)?;
+    gateway.callers.take(&identity.user).map_err(Refusal::too_often)?;
     let body = http_body::read(request, gateway.limits.http_body).await?;
     let envelope = Envelope::parse(&body).map_err(Refusal::bad_request)?;
     let route = gateway.routes.message(envelope.msg_id);

@@ -46,6 +46,8 @@ pub(super) fn late(gateway: &Gateway, token: &str) -> Result<(Identity, SessionC
     let invalid = || Refusal::unauthorized("Invalid token");
     let identity = gateway.auth.verify_late(token, gateway.sessions.grace());
     let identity = identity.map_err(|_| invalid())?;
+    // A logout is written into the user's log, however often it comes.
+    gateway.callers.take(&identity.user).map_err(Refusal::too_often)?;
     if gateway.revoked.refuses(&identity.user, identity.issued) {
         return Err(Refusal::unauthorized(LOGIN_AGAIN));
     }
