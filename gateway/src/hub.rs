@@ -41,6 +41,7 @@ mod topic;
 
 pub use entrance::{Entered, Start};
 
+use control::ends_group;
 use idle::Idle;
 use membership::Orders;
 use newest::Newests;
@@ -183,7 +184,14 @@ impl Hub {
         {
             self.obey(user, state, control, entry.sequence);
         }
+        let ended = match (&topic.target, &stored.control) {
+            (Target::Group(group), Some(control)) if ends_group(control) => Some((&**group, state.live().to_vec())),
+            _ => None,
+        };
         self.give(&topic.target, state.live(), entry, stored);
+        if let Some((group, come)) = ended {
+            self.end_group(group, state, &come, entry.sequence);
+        }
     }
 
     fn decoded(entry: &LogEntry) -> Option<cluster::Stored> {
@@ -206,7 +214,7 @@ impl Hub {
             conn.progress.gave(self.round());
         }
         if let Some(control) = stored.control {
-            self.tell_of(to, control, entry.sequence);
+            self.tell_of(target, to, control, entry.sequence);
         } else if !stored.is_expired(id::now_ms()) {
             let offset = Some(log.at(entry.sequence).to_string());
             fanout::deliver(target, to, stored, offset, &self.metrics);

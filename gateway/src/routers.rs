@@ -6,8 +6,9 @@ use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
     cluster::{
-        ConnectBatch, ConnectCommand, Done, EndSessionCommand, Groups, History, HistoryCommand, KickCommand,
-        MemberCommand, Presence, PresenceCommand, ReplaceCommand, Reply, SendCommand, Sent, User, UserCommand, reply,
+        ConnectBatch, ConnectCommand, DeleteGroupCommand, Done, EndSessionCommand, GroupInfo, GroupPage, Groups,
+        History, HistoryCommand, KickCommand, MemberCommand, MembersCommand, Node, NodesCommand, PageCommand, Presence,
+        PresenceCommand, PurgeCommand, ReplaceCommand, Reply, SendCommand, Sent, User, UserCommand, UserPage, reply,
     },
     limits,
     subject::Names,
@@ -99,6 +100,55 @@ impl Routers {
     pub async fn user(&self, command: &UserCommand) -> Result<User, Failure> {
         match self.ask("user", command).await? {
             reply::Reply::User(user) => Ok(user),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn users(&self, command: &PageCommand) -> Result<UserPage, Failure> {
+        match self.ask("users", command).await? {
+            reply::Reply::Users(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn members(&self, command: &MembersCommand) -> Result<UserPage, Failure> {
+        match self.ask("members", command).await? {
+            reply::Reply::Users(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn groups(&self, command: &PageCommand) -> Result<GroupPage, Failure> {
+        match self.ask("groups", command).await? {
+            reply::Reply::Page(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn group(&self, command: &MembersCommand) -> Result<GroupInfo, Failure> {
+        match self.ask("group", command).await? {
+            reply::Reply::Page(GroupPage { mut groups, .. }) if groups.len() == 1 => Ok(groups.remove(0)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn nodes(&self) -> Result<Vec<Node>, Failure> {
+        match self.ask("nodes", &NodesCommand {}).await? {
+            reply::Reply::Nodes(nodes) => Ok(nodes.nodes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn delete_group(&self, command: &DeleteGroupCommand) -> Result<Done, Failure> {
+        match self.ask("delete-group", command).await? {
+            reply::Reply::Done(done) => Ok(done),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn purge(&self, command: &PurgeCommand) -> Result<Done, Failure> {
+        match self.ask("purge", command).await? {
+            reply::Reply::Done(done) => Ok(done),
             other => Err(unexpected(&other)),
         }
     }
@@ -195,9 +245,12 @@ fn unexpected(reply: &reply::Reply) -> Failure {
         reply::Reply::Done(_) => "done",
         reply::Reply::Presence(_) => "presence",
         reply::Reply::User(_) => "a user",
-        reply::Reply::Groups(_) => "groups",
+        reply::Reply::Groups(_) => "memberships",
         reply::Reply::Batch(_) => "a batch",
         reply::Reply::History(_) => "history",
+        reply::Reply::Users(_) => "users",
+        reply::Reply::Page(_) => "groups",
+        reply::Reply::Nodes(_) => "nodes",
     };
     Failure::new(ErrorCode::Internal, format!("a router answered with {kind}"))
 }

@@ -13,6 +13,7 @@ pub const CONNECTIONS_PER_ADDRESS: u32 = 1_000;
 pub const CONNECTS_PER_SECOND: u32 = 50;
 pub const CONNECTS_BURST: u32 = 200;
 pub const HTTP_BODY_BYTES: u64 = 1 << 20;
+/// Targets, messages or members that one call of the server API may name.
 pub const TARGETS_PER_CALL: usize = 1_000;
 /// Users that one `presence`, `watch` or `unwatch` may name.
 pub const USERS_PER_QUERY: usize = 1_000;
@@ -36,6 +37,10 @@ pub const ROUTER: Duration = Duration::from_secs(4);
 /// Messages of one `history`.
 pub const HISTORY_DEFAULT: u32 = 50;
 pub const HISTORY_MAX: u32 = 1_000;
+
+/// Entries of one page of the server API's lists.
+pub const PAGE_DEFAULT: u32 = 100;
+pub const PAGE_MAX: u32 = 1_000;
 
 /// Commands of one connection that may run beside the ordered ones.
 pub const CONCURRENT_COMMANDS: usize = 16;

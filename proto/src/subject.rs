@@ -191,6 +191,11 @@ impl Names {
         format!("{}.connections", self.node(node))
     }
 
+    /// Where any node says how it is.
+    pub fn node_status(&self, node: &str) -> String {
+        format!("{}.status", self.node(node))
+    }
+
     /// Where a router tells the gateways of a message whose live copies may have been lost.
     pub fn nudge(&self) -> String {
         format!("{}.sync.nudge", self.prefix)

@@ -13,10 +13,12 @@ use prost::Message;
 
 use crate::{bus::Bus, directory::Directory, failure::Failure, metrics, policy::Policy};
 
+mod deletion;
 mod delivery;
 mod groups;
 mod history;
 mod kick;
+mod pages;
 mod presence;
 
 /// One router. Cloning is cheap; all clones are the same router.
@@ -49,6 +51,13 @@ impl Router {
             "end-session" => self.decoded(payload, |command| self.end_session(command)).await,
             "presence" => self.decoded(payload, |command| self.presence(command)).await,
             "user" => self.decoded(payload, |command| self.user(command)).await,
+            "users" => self.decoded(payload, |command| self.users(command)).await,
+            "groups" => self.decoded(payload, |command| self.groups(command)).await,
+            "group" => self.decoded(payload, |command| self.group(command)).await,
+            "members" => self.decoded(payload, |command| self.members(command)).await,
+            "nodes" => self.decoded(payload, |command| self.nodes(command)).await,
+            "delete-group" => self.decoded(payload, |command| self.delete_group(command)).await,
+            "purge" => self.decoded(payload, |command| self.purge(command)).await,
             "replace" => self.decoded(payload, |command| self.replace(command)).await,
             "history" => self.decoded(payload, |command| self.history(command)).await,
             _ => Err(Failure::new(

@@ -2,10 +2,14 @@
 //!
 //! Pure and synchronous. [`crate::watches`] feeds it from the buckets; every question of the router is answered from it.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
-use hashbrown::{HashMap, HashSet};
-use herald_proto::cluster::{GroupMembership, Presence, UserPresence};
+use hashbrown::HashMap;
+use herald_proto::cluster::{GroupInfo, GroupMembership, GroupPage, Presence, UserPage, UserPresence};
 
 use crate::presence::{Change, Table};
 
@@ -13,17 +17,24 @@ type Id = Arc<str>;
 
 /// Far more than can be left within the milliseconds that a watch is behind.
 const LEFT_AT_MOST: usize = 16_384;
+/// The same for groups that were deleted.
+const DELETED_AT_MOST: usize = 1_024;
 
 #[derive(Debug)]
 pub struct Directory {
     users: HashMap<Id, User>,
-    groups: HashMap<Id, Group>,
+    /// In order, as they are listed.
+    groups: BTreeMap<Id, Group>,
     presence: Table,
+    /// Who is online, in order.
+    online: BTreeSet<Id>,
     /// Who has gone offline since this was last asked.
     gone: Vec<Id>,
     /// Who has left which group, by whose word is ahead of the bucket's watch; with the offset of the change. Gone as
     /// soon as the watch says so too.
     left: HashMap<(Id, Id), u64>,
+    /// Which groups were deleted of late, with the offset of the deletion: what began before it counts no more.
+    deleted: HashMap<Id, u64>,
 }
 
 impl Directory {
@@ -31,10 +42,12 @@ impl Directory {
     pub fn new(remembers: bool) -> Self {
         Self {
             users: HashMap::new(),
-            groups: HashMap::new(),
+            groups: BTreeMap::new(),
             presence: Table::new(remembers),
+            online: BTreeSet::new(),
             gone: Vec::new(),
             left: HashMap::new(),
+            deleted: HashMap::new(),
         }
     }
 }
@@ -47,9 +60,19 @@ struct User {
 
 #[derive(Debug, Default)]
 struct Group {
-    members: HashSet<Id>,
+    members: BTreeSet<Id>,
     /// Those of them who are online.
-    online: HashSet<Id>,
+    online: BTreeSet<Id>,
+}
+
+impl Group {
+    fn info(&self, group: &str) -> GroupInfo {
+        GroupInfo {
+            group: group.to_owned(),
+            members: count(self.members.len()),
+            online: count(self.online.len()),
+        }
+    }
 }
 
 impl Directory {
@@ -78,7 +101,9 @@ impl Directory {
             None => Id::from(group),
         };
         let newer = |left: &u64| *left > from_sequence;
-        if self.left.get(&(group.clone(), user.clone())).is_some_and(newer) {
+        if self.left.get(&(group.clone(), user.clone())).is_some_and(newer)
+            || self.deleted.get(&group).is_some_and(newer)
+        {
             return;
         }
         let entry = self.users.entry(user.clone()).or_default();
@@ -99,6 +124,22 @@ impl Directory {
             self.left.clear();
         }
         self.left.insert((group.into(), user.into()), sequence);
+    }
+
+    /// The group was deleted by the change at `sequence`; who has joined since stays.
+    pub fn delete_group(&mut self, group: &str, sequence: u64) {
+        let members = self.groups.get(group).map(|entry| entry.members.iter());
+        let older = members.into_iter().flatten().filter(|user| {
+            let membership = self.users.get(&**user).and_then(|user| user.groups.get(group));
+            membership.is_some_and(|from| *from < sequence)
+        });
+        for user in older.cloned().collect::<Vec<_>>() {
+            self.remove_member(group, &user);
+        }
+        if self.deleted.len() >= DELETED_AT_MOST {
+            self.deleted.clear();
+        }
+        self.deleted.insert(group.into(), sequence);
     }
 
     /// The watch says that the key is gone.
@@ -129,6 +170,7 @@ impl Directory {
     pub fn reset_groups(&mut self) {
         self.groups.clear();
         self.left.clear();
+        self.deleted.clear();
         self.users.clear();
     }
 
@@ -152,26 +194,52 @@ impl Directory {
 
     /// How many members a group has, how many of them are online, and who, by name and at most `limit`.
     pub fn group_presence(&self, group: &str, limit: usize) -> Presence {
-        let (members, online) = match self.groups.get(group) {
-            Some(group) => (group.members.len(), &group.online),
-            None => (0, &HashSet::new()),
-        };
-        let mut first: Vec<&Id> = online.iter().collect();
-        if first.len() > limit {
-            first.select_nth_unstable(limit);
-            first.truncate(limit);
-        }
-        first.sort_unstable();
-        let users: Vec<UserPresence> = first
-            .into_iter()
-            .map(|user| self.presence.of(user.to_string()))
-            .collect();
+        let none = Group::default();
+        let group = self.groups.get(group).unwrap_or(&none);
+        let first = group.online.iter().take(limit);
+        let users: Vec<UserPresence> = first.map(|user| self.presence.of(user.to_string())).collect();
         Presence {
             users,
-            online: Some(count(online.len())),
-            members: Some(count(members)),
+            online: Some(count(group.online.len())),
+            members: Some(count(group.members.len())),
             restricted: false,
         }
+    }
+
+    /// Up to `limit` of those who are online, by name, after `after`.
+    pub fn users_online(&self, after: &str, limit: usize) -> UserPage {
+        self.user_page(&self.online, after, limit)
+    }
+
+    /// Up to `limit` of a group's members, by name, after `after`; None: there is no such group.
+    pub fn members(&self, group: &str, online: bool, after: &str, limit: usize) -> Option<UserPage> {
+        let group = self.groups.get(group)?;
+        let of = if online { &group.online } else { &group.members };
+        Some(self.user_page(of, after, limit))
+    }
+
+    fn user_page(&self, of: &BTreeSet<Id>, after: &str, limit: usize) -> UserPage {
+        let mut rest = of.range::<str, _>(behind(after));
+        let users = rest.by_ref().take(limit);
+        UserPage {
+            users: users.map(|user| self.presence.of(user.to_string())).collect(),
+            more: rest.next().is_some(),
+        }
+    }
+
+    /// Up to `limit` groups, by name, after `after`.
+    pub fn group_page(&self, after: &str, limit: usize) -> GroupPage {
+        let mut rest = self.groups.range::<str, _>(behind(after));
+        let groups = rest.by_ref().take(limit);
+        GroupPage {
+            groups: groups.map(|(id, group)| group.info(id)).collect(),
+            more: rest.next().is_some(),
+        }
+    }
+
+    /// None: there is no such group.
+    pub fn group_info(&self, group: &str) -> Option<GroupInfo> {
+        Some(self.groups.get(group)?.info(group))
     }
 
     pub fn group_count(&self) -> usize {
@@ -232,6 +300,11 @@ impl Directory {
 
     /// A user has come online or gone offline.
     fn recount(&mut self, change: &Change) {
+        if change.online {
+            self.online.insert(change.user.clone());
+        } else {
+            self.online.remove(&change.user);
+        }
         let Some((user, entry)) = self.users.get_key_value(&change.user) else {
             return;
         };
@@ -245,6 +318,11 @@ impl Directory {
             }
         }
     }
+}
+
+/// Ids are never empty: all of them stand behind the empty text.
+fn behind(after: &str) -> (Bound<&str>, Bound<&str>) {
+    (Bound::Excluded(after), Bound::Unbounded)
 }
 
 fn count(n: usize) -> u32 {

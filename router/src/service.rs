@@ -151,6 +151,7 @@ impl Incoming {
 
 fn hear_of_leave(router: &Router, left: Request) {
     match MemberLeft::decode(left.payload) {
+        Ok(left) if left.user.is_empty() => router.directory.write().delete_group(&left.group, left.sequence),
         Ok(left) => router.directory.write().leave(&left.group, &left.user, left.sequence),
         Err(error) => warn!(%error, "an unreadable word from another router"),
     }

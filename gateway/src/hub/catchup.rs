@@ -9,9 +9,10 @@ use tracing::{debug, warn};
 
 use super::{
     Hub,
+    control::{ends_group, purged_upto},
     newest::Newest,
     patience::{PAUSE, Patience},
-    topic::{Joining, Topic},
+    topic::{Joining, Topic, TopicState},
 };
 use crate::{conn::Conn, event::Push};
 
@@ -155,11 +156,11 @@ impl Hub {
             if entry.sequence > way.at {
                 way.conn.outbox.room().await;
                 // Under the lock: once a leave has been followed here, nothing more of the group is given.
-                let state = way.topic.state.lock();
+                let mut state = way.topic.state.lock();
                 if !state.is_catching_up(way.conn) {
                     break;
                 }
-                self.give_one(way, entry);
+                self.give_one(way, &mut state, entry);
                 drop(state);
                 way.at = entry.sequence;
             }
@@ -170,7 +171,7 @@ impl Hub {
         way.at > begun
     }
 
-    fn give_one(&self, way: &Way<'_>, entry: &LogEntry) {
+    fn give_one(&self, way: &Way<'_>, state: &mut TopicState, entry: &LogEntry) {
         if way.given.as_ref().is_some_and(|given| given.covers(entry.sequence)) {
             return;
         }
@@ -185,7 +186,12 @@ impl Hub {
         ) {
             self.order(user, change, entry.sequence, std::slice::from_ref(way.conn));
         }
-        self.give(target, std::slice::from_ref(way.conn), entry, stored);
+        let come = std::slice::from_ref(way.conn);
+        let ends = stored.control.as_ref().is_some_and(ends_group);
+        self.give(target, come, entry, stored);
+        if let (Target::Group(group), true) = (target, ends) {
+            self.end_group(group, state, come, entry.sequence);
+        }
     }
 
     fn try_go_live(&self, way: &Way<'_>) -> Joining {
@@ -194,7 +200,7 @@ impl Hub {
         let joining = state.try_go_live(way.conn, way.at);
         match &joining {
             // Under the lock, so that nothing newer comes before these.
-            Joining::Live(rest) => rest.iter().for_each(|entry| self.give_one(way, entry)),
+            Joining::Live(rest) => rest.iter().for_each(|entry| self.give_one(way, &mut state, entry)),
             Joining::Early => {
                 let newest = state.sequencer.newest();
                 drop(state);
@@ -235,6 +241,9 @@ impl Way<'_> {
             }
         };
         self.close_if_lacking(&page, self.at).await;
+        if !self.told_of_gap && purged_upto(&page.entries) > self.at {
+            self.conn.close(CloseCode::Unavailable);
+        }
         self.count += page.entries.len() as u64;
         let hub = self.hub;
         match hub.give_page(self, &page).await {

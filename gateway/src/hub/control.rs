@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use herald_proto::{
-    CloseCode,
-    cluster::{Control, EndSession, Replace, control::Order},
+    CloseCode, Target,
+    cluster::{Control, EndSession, GroupChange, Replace, StoredControl, control::Order},
 };
+use herald_router::bus::LogEntry;
+use prost::Message;
 
 use super::{Hub, fanout, topic::TopicState};
 use crate::{conn::Conn, event::Push};
@@ -19,12 +21,28 @@ impl Hub {
             Some(Order::Kick(_)) => kick(state.members(), sequence),
             Some(Order::Replace(order)) => replace(state, order),
             Some(Order::EndSession(order)) => end_session(state.members(), order),
+            Some(Order::GroupDeleted(_) | Order::Purged(_)) => {} // not about a user
             None => {} // a newer router's order, which this version does not know
         }
     }
 
+    /// A group was deleted: those of its members here who have come to that are members no more, from this place in its
+    /// order on. Who has joined since is still to come to its own place, which is behind this one.
+    pub(super) fn end_group(&self, group: &str, state: &mut TopicState, come: &[Arc<Conn>], sequence: u64) {
+        let change = GroupChange {
+            group: group.to_owned(),
+            joined: false,
+        };
+        for conn in come {
+            if let Some(member) = conn.member() {
+                self.order(&member.user, &change, sequence, std::slice::from_ref(conn));
+            }
+            state.remove(conn);
+        }
+    }
+
     /// Done for each connection that comes to the order, be it live or while it catches up.
-    pub(super) fn tell_of(&self, to: &[Arc<Conn>], control: Control, sequence: u64) {
+    pub(super) fn tell_of(&self, target: &Target, to: &[Arc<Conn>], control: Control, sequence: u64) {
         match control.order {
             Some(Order::Group(change)) => {
                 let push = Push::Group {
@@ -34,10 +52,37 @@ impl Hub {
                 fanout::push_to(to, &push, true, &self.metrics);
             }
             Some(Order::Kick(_)) => kick(to, sequence),
+            Some(Order::GroupDeleted(_)) => {
+                if let Target::Group(group) = target {
+                    let group = group.to_string();
+                    let push = Push::Group { group, joined: false };
+                    fanout::push_to(to, &push, true, &self.metrics);
+                }
+            }
+            // Who lacks what was deleted is closed where that is found out.
+            Some(Order::Purged(_)) => {}
             // Of one connection alone, which is here already if it is anywhere; and no token of an ended session connects.
             Some(Order::Replace(_) | Order::EndSession(_)) | None => {}
         }
     }
+}
+
+pub(super) fn ends_group(control: &Control) -> bool {
+    matches!(control.order, Some(Order::GroupDeleted(_)))
+}
+
+/// Up to where the application deleted what a target had, if that stands among these. Whoever had not come so far lacks it
+/// for good.
+pub(super) fn purged_upto(entries: &[LogEntry]) -> u64 {
+    let orders = entries.iter().filter_map(|entry| {
+        let stored = StoredControl::decode(entry.payload.as_ref()).ok()?;
+        stored.control?.order
+    });
+    let upto = orders.map(|order| match order {
+        Order::Purged(purged) => purged.upto,
+        _ => 0,
+    });
+    upto.max().unwrap_or(0)
 }
 
 /// Two that came at the same moment may each want the other to make way: the order of the log decides.

@@ -12,6 +12,7 @@ use herald_router::bus::BusError;
 use super::{
     Hub,
     catchup::Behind,
+    control::purged_upto,
     membership::Membership,
     newest::Newest,
     topic::{Topic, TopicState},
@@ -93,7 +94,12 @@ impl Hub {
         let lost = match (start, resuming) {
             (Start::Cursor(_), None) => true,
             (_, Some(at)) => newest.bounds.is_some_and(|bounds| {
-                let lacks = |behind: &Behind| behind.page.as_ref().is_some_and(|page| page.may_lack(0, at, bounds));
+                let lacks = |behind: &Behind| {
+                    let page = behind.page.as_ref();
+                    page.is_some_and(|page| {
+                        page.may_lack(0, at, bounds) || purged_upto(&page.entries) > behind.at
+                    })
+                };
                 bounds.first > at + 1 || behind.iter().any(lacks)
             }),
             (Start::Now | Start::Beginning, None) => false,

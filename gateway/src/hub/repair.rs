@@ -6,7 +6,7 @@ use herald_proto::CloseCode;
 use herald_router::bus::Page;
 use tracing::{debug, warn};
 
-use super::{Hub, patience::Patience, reads::PAGE, topic::Topic};
+use super::{Hub, control::purged_upto, patience::Patience, reads::PAGE, topic::Topic};
 
 /// Holes that are read at once.
 pub(super) const ABREAST: usize = 64;
@@ -37,7 +37,8 @@ impl Hub {
             let in_vain = match read {
                 Ok(page) => {
                     let progress = !page.entries.is_empty();
-                    let lacking = self.may_lack(&page, count, begun.max(self.watermark())).await;
+                    let lacking = self.may_lack(&page, count, begun.max(self.watermark())).await
+                        || purged_upto(&page.entries) > after;
                     count += page.entries.len() as u64;
                     let mut state = topic.state.lock();
                     if lacking {

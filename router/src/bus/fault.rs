@@ -198,6 +198,15 @@ impl Log for FaultyLog {
         self.log.get(sequence).await
     }
 
+    async fn last(&self, target: &Target) -> Result<Option<u64>> {
+        self.log.last(target).await
+    }
+
+    /// Replicas that lag may still show what went.
+    async fn purge(&self, target: &Target, upto: u64) -> Result<u64> {
+        self.log.purge(target, upto).await
+    }
+
     async fn newer(&self, targets: &[Target], after: u64) -> Result<Newer> {
         self.may_fail()?;
         let Some(seen) = self.seen().await? else {

@@ -180,6 +180,14 @@ pub trait Log: Send + Sync {
     /// One stored message of any target, from where it is certainly known if it was acked.
     async fn get(&self, sequence: u64) -> Result<Option<LogEntry>>;
 
+    /// The newest message of `target`. As certain as [`Log::get`].
+    async fn last(&self, target: &Target) -> Result<Option<u64>>;
+
+    /// Deletes the messages of `target` up to `upto` for good, and says how many went. What stands after them, and what
+    /// other targets have, stays; live copies of what comes next still name the last message that stands before it, if one
+    /// does.
+    async fn purge(&self, target: &Target, upto: u64) -> Result<u64>;
+
     /// Which of `targets` have messages after `after`.
     async fn newer(&self, targets: &[Target], after: u64) -> Result<Newer>;
 }

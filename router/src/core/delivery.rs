@@ -123,8 +123,8 @@ impl Router {
         Ok(appended)
     }
 
-    /// Puts an order to the gateways into a user's own log, in order with all else that the user gets.
-    pub(super) async fn order(&self, user: &str, order: Order, dedup: &str) -> Result<u64, Failure> {
+    /// Puts an order to the gateways into a target's log, in order with all else that its members get.
+    pub(super) async fn order(&self, target: &Target, order: Order, dedup: &str) -> Result<u64, Failure> {
         let entry = Stored {
             id: id::message_id(),
             time: id::now_ms(),
@@ -132,7 +132,7 @@ impl Router {
             ..Stored::default()
         };
         let payload = Bytes::from(entry.encode_to_vec());
-        let appended = self.append(&Target::user(user), payload, dedup).await?;
+        let appended = self.append(target, payload, dedup).await?;
         Ok(appended.sequence)
     }
 
@@ -149,7 +149,7 @@ impl Router {
     }
 
     /// The message that a duplicate repeats; None where the log no longer holds it.
-    async fn first_of(&self, sequence: u64) -> Result<Option<Stored>, Failure> {
+    pub(super) async fn first_of(&self, sequence: u64) -> Result<Option<Stored>, Failure> {
         let Some(entry) = self.bus.log.get(sequence).await? else {
             return Ok(None);
         };

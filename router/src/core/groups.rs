@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use herald_proto::{
-    ErrorCode,
+    ErrorCode, Target,
     cluster::{
         ConnectBatch, ConnectCommand, Done, GroupChange, Groups, MemberCommand, MemberLeft, Membership, Reply,
         ReplyBatch, control::Order, reply,
@@ -43,7 +43,7 @@ impl Router {
             return Err(Failure::forbidden(format!("clients may not join {}", command.group)));
         }
         let sequence = self.add_member(&command.user, &command.group, &command.dedup).await?;
-        Ok(reply::Reply::Done(Done { sequence }))
+        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
     }
 
     pub(super) async fn leave(&self, command: MemberCommand) -> Result<reply::Reply, Failure> {
@@ -66,7 +66,7 @@ impl Router {
             self.bus.pubsub.publish(&self.names.left(), left.clone()).await?;
             self.tell_nodes(user, &command.node, &left).await;
         }
-        Ok(reply::Reply::Done(Done { sequence }))
+        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
     }
 
     /// What the user has left must reach none of its devices any more, wherever they are. A node that does not answer
@@ -171,7 +171,7 @@ impl Router {
             group: group.to_owned(),
             joined,
         };
-        self.order(user, Order::Group(change), dedup).await
+        self.order(&Target::user(user), Order::Group(change), dedup).await
     }
 
     /// Reads follow writes: before anybody is told "not a member", the leader is asked.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use herald_proto::{
     ErrorCode, LogId, Offset, Target,
     cluster::{History, HistoryCommand, HistoryEntry, Sender, Stored, reply},
@@ -11,7 +12,7 @@ use herald_proto::{
 use prost::Message;
 use tracing::warn;
 
-use super::Router;
+use super::{Router, deletion::purged_upto};
 use crate::{
     bus::{BusError, LogEntry, Page},
     failure::Failure,
@@ -51,7 +52,7 @@ impl Router {
 
         let mut reading = Reading::new(asked.place, asked.limit);
         self.read_into(&mut reading, &target).await?;
-        let gap = asked.foreign || self.may_miss(asked.place, &reading.fullest).await?;
+        let gap = asked.foreign || reading.lacks(asked.place) || self.may_miss(asked.place, &reading.fullest).await?;
         if matches!(asked.place, Place::Before(_)) {
             reading.found.reverse();
         }
@@ -154,6 +155,8 @@ struct Reading {
     more: bool,
     /// The page behind which most messages were seen to stand, hollow.
     fullest: Page,
+    /// Up to where the application has deleted what stood there, as far as it was read.
+    purged: u64,
     read: usize,
     read_bytes: usize,
 }
@@ -167,6 +170,7 @@ impl Reading {
             bytes: 0,
             more: false,
             fullest: Page::default(),
+            purged: 0,
             read: 0,
             read_bytes: 0,
         }
@@ -180,6 +184,11 @@ impl Reading {
         let wanted = (self.limit - self.found.len()).max(FIRST);
         let each = self.read_bytes / self.read;
         wanted.min(2 * ROOM / each.max(1) + 1)
+    }
+
+    /// Whether what stood behind `place` was deleted.
+    fn lacks(&self, place: Place) -> bool {
+        matches!(place, Place::After(after) if after < self.purged)
     }
 
     /// Takes from `page` what may be read. True: that is all.
@@ -200,7 +209,10 @@ impl Reading {
                 return true;
             }
             let sequence = entry.sequence;
-            if let Some(found) = readable(entry, now_ms) {
+            let stored = decoded(entry.payload.clone(), sequence);
+            let purged = stored.as_ref().and_then(purged_upto);
+            self.purged = self.purged.max(purged.unwrap_or(0));
+            if let Some(found) = stored.and_then(|stored| readable(stored, &entry, now_ms)) {
                 let size = found.encoded_len();
                 // One is always given: else nobody could ever read on behind it.
                 if !self.found.is_empty() && self.bytes + size > ROOM {
@@ -221,21 +233,19 @@ impl Reading {
 }
 
 /// None for what is no message for clients, or no longer.
-fn readable(entry: LogEntry, now_ms: u64) -> Option<HistoryEntry> {
-    let sequence = entry.sequence;
-    match Stored::decode(entry.payload) {
-        Ok(stored) => {
-            let over = stored.control.is_some() || stored.is_void(entry.time_ms) || stored.is_expired(now_ms);
-            (!over).then_some(HistoryEntry {
-                stored: Some(stored),
-                sequence,
-            })
-        }
-        Err(error) => {
-            warn!(sequence, %error, "an unreadable log entry");
-            None
-        }
-    }
+fn readable(stored: Stored, entry: &LogEntry, now_ms: u64) -> Option<HistoryEntry> {
+    let over = stored.control.is_some() || stored.is_void(entry.time_ms) || stored.is_expired(now_ms);
+    (!over).then_some(HistoryEntry {
+        stored: Some(stored),
+        sequence: entry.sequence,
+    })
+}
+
+fn decoded(payload: Bytes, sequence: u64) -> Option<Stored> {
+    let stored = Stored::decode(payload);
+    stored
+        .inspect_err(|error| warn!(sequence, %error, "an unreadable log entry"))
+        .ok()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use herald_proto::{
+    Target,
     cluster::{Done, EndSession, EndSessionCommand, Kick, KickCommand, Revocation, control::Order, reply},
     id, subject,
 };
@@ -20,8 +21,8 @@ impl Router {
             self.revoke(&command.user, command.time).await?;
             self.end_sessions(&command.user).await?;
         }
-        let sequence = self.order(&command.user, Order::Kick(Kick {}), &command.dedup).await?;
-        Ok(reply::Reply::Done(Done { sequence }))
+        let sequence = self.order(&Target::user(command.user.as_str()), Order::Kick(Kick {}), &command.dedup).await?;
+        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
     }
 
     pub(super) async fn end_session(&self, command: EndSessionCommand) -> Result<reply::Reply, Failure> {
@@ -42,8 +43,8 @@ impl Router {
         };
         kv.delete(Bucket::Presence, &presence.key()).await?;
         let order = Order::EndSession(EndSession { session, kicked });
-        let sequence = self.order(&user, order, &dedup).await?;
-        Ok(reply::Reply::Done(Done { sequence }))
+        let sequence = self.order(&Target::user(user.as_str()), order, &dedup).await?;
+        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
     }
 
     async fn end_sessions(&self, user: &str) -> Result<(), Failure> {
@@ -83,7 +84,7 @@ impl Router {
 
 #[cfg(test)]
 mod tests {
-    use herald_proto::{Target, cluster::Stored, subject::Names};
+    use herald_proto::{cluster::Stored, subject::Names};
 
     use super::*;
     use crate::{bus::memory, config::LogSettings, policy::Policy};

@@ -1,6 +1,7 @@
 //! `presence` and `user`: who is online, answered from memory. `replace`: a connection makes way for a newer one.
 
 use herald_proto::{
+    Target,
     cluster::{Done, Presence, PresenceCommand, ReplaceCommand, User, UserCommand, control::Order, reply},
     id, limits,
 };
@@ -96,8 +97,8 @@ impl Router {
         let mut sequence = 0;
         for (i, replace) in command.replaces.into_iter().enumerate() {
             let dedup = format!("{}.{i}", command.dedup);
-            sequence = self.order(&command.user, Order::Replace(replace), &dedup).await?;
+            sequence = self.order(&Target::user(command.user.as_str()), Order::Replace(replace), &dedup).await?;
         }
-        Ok(reply::Reply::Done(Done { sequence }))
+        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use hashbrown::{HashMap, hash_map::EntryRef};
-use herald_proto::cluster::{UserConnection, UserPresence};
+use herald_proto::cluster::{self, UserConnection, UserPresence};
 
 use super::LAPSE;
 use node::Node;
@@ -73,6 +73,22 @@ impl Table {
     /// What one router is enough for is done by the first of them.
     pub fn is_first_router(&self, node: &str) -> bool {
         self.routers.keys().next().is_none_or(|first| **first == *node)
+    }
+
+    /// The gateways whose leases count, each with when it was refreshed last, and the routers.
+    pub fn nodes(&self) -> Vec<cluster::Node> {
+        let gateways = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.lease.incarnation().is_some());
+        let gateways = gateways.map(|(id, node)| (id, false, node.alive));
+        let routers = self.routers.keys().map(|id| (id, true, 0));
+        let node = |(id, router, alive): (&Id, bool, u64)| cluster::Node {
+            id: id.to_string(),
+            router,
+            alive,
+        };
+        gateways.chain(routers).map(node).collect()
     }
 
     /// A user who is not known is offline.

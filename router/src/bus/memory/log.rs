@@ -210,6 +210,14 @@ impl Log for MemoryLog {
         Ok(self.store.lock().get(sequence))
     }
 
+    async fn last(&self, target: &Target) -> Result<Option<u64>> {
+        Ok(self.store.lock().last_of(target))
+    }
+
+    async fn purge(&self, target: &Target, upto: u64) -> Result<u64> {
+        Ok(self.store.lock().purge(target, upto))
+    }
+
     async fn newer(&self, targets: &[Target], after: u64) -> Result<Newer> {
         Ok(self.store.lock().newer(targets, after))
     }

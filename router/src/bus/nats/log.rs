@@ -16,6 +16,7 @@ mod back;
 mod bounds;
 mod live;
 mod newer;
+mod purge;
 mod read;
 
 pub(super) struct NatsLog {
@@ -99,6 +100,14 @@ impl Log for NatsLog {
 
     async fn get(&self, sequence: u64) -> Result<Option<LogEntry>> {
         self.get_from_leader(sequence).await
+    }
+
+    async fn last(&self, target: &Target) -> Result<Option<u64>> {
+        self.last_from_leader(target).await
+    }
+
+    async fn purge(&self, target: &Target, upto: u64) -> Result<u64> {
+        self.purge_target(target, upto).await
     }
 
     async fn newer(&self, targets: &[Target], after: u64) -> Result<Newer> {

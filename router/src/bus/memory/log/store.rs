@@ -179,6 +179,18 @@ impl Store {
         sequences.find(|sequence| self.get(*sequence).is_some_and(|entry| entry.time_ms >= time_ms))
     }
 
+    pub(super) fn last_of(&self, target: &Target) -> Option<u64> {
+        Some(self.targets.get(target)?.back()?.sequence)
+    }
+
+    pub(super) fn purge(&mut self, target: &Target, upto: u64) -> u64 {
+        let entries = self.targets.get(target).map(|entries| entries.iter());
+        let sequences = entries.into_iter().flatten().map(|entry| entry.sequence);
+        let gone: Vec<u64> = sequences.take_while(|sequence| *sequence <= upto).collect();
+        gone.iter().for_each(|sequence| self.remove(*sequence));
+        gone.len() as u64
+    }
+
     pub(super) fn newer(&self, targets: &[Target], after: u64) -> Newer {
         let newest = |target: &Target| self.targets.get(target)?.back().map(|entry| entry.sequence);
         let found = targets.iter().filter_map(|target| {

@@ -89,6 +89,11 @@ impl NatsLog {
         Ok(self.one_from_leader(question).await?.map(|entry| entry.sequence))
     }
 
+    pub(super) async fn last_from_leader(&self, target: &Target) -> Result<Option<u64>> {
+        let question = json!({ "last_by_subj": self.shared.names.log(target) });
+        Ok(self.one_from_leader(question).await?.map(|entry| entry.sequence))
+    }
+
     async fn one_from_leader(&self, question: serde_json::Value) -> Result<Option<LogEntry>> {
         let subject = format!("STREAM.MSG.GET.{}", self.shared.names.log_stream());
         let asked = self.shared.link.api(&subject, &question, READ);

@@ -1,0 +1,96 @@
+//! `delete-group` and `purge`: what the application deletes.
+//!
+//! Both are told first, by a control message in the log of the group or target, and done then. Should the second step fail,
+//! the asker is told that the outcome is unknown, and asks again.
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use herald_proto::{
+    ErrorCode, Target,
+    cluster::{DeleteGroupCommand, Done, GroupDeleted, MemberLeft, PurgeCommand, Purged, Stored, control::Order, reply},
+    id,
+    offset::Offset,
+    subject,
+};
+use prost::Message;
+
+use super::Router;
+use crate::{bus::Bucket, failure::Failure, watches};
+
+/// Keys of a group that are deleted at once.
+const AT_ONCE: usize = 256;
+
+impl Router {
+    pub(super) async fn delete_group(&self, command: DeleteGroupCommand) -> Result<reply::Reply, Failure> {
+        id::check("group", &command.group)?;
+        let group = &command.group;
+        let kv = &self.bus.kv;
+        let members = [subject::key(&[group])];
+        if kv.select(Bucket::Groups, &members).await?.entries.is_empty() {
+            return Ok(reply::Reply::Done(Done::default()));
+        }
+        let target = Target::group(group.as_str());
+        let order = Order::GroupDeleted(GroupDeleted {});
+        let sequence = self.order(&target, order, &command.dedup).await?;
+        // Asked again, for a replica may have lagged; and who has joined since the order stays.
+        let standing = kv.select(Bucket::Groups, &members).await?.entries;
+        let ended = standing
+            .into_iter()
+            .filter(|(key, entry)| watches::membership_start(self, key, &entry.value) < sequence);
+        let count = stream::iter(ended)
+            .map(|(key, _)| async move { kv.delete(Bucket::Groups, &key).await })
+            .buffer_unordered(AT_ONCE)
+            .try_fold(0, |count, ()| std::future::ready(Ok(count + 1)))
+            .await?;
+        self.directory.write().delete_group(group, sequence);
+        // Sent before the answer is, so that no other router lets a member send after it.
+        let left = MemberLeft {
+            user: String::new(),
+            group: group.clone(),
+            sequence,
+        };
+        let left = Bytes::from(left.encode_to_vec());
+        self.bus.pubsub.publish(&self.names.left(), left).await?;
+        Ok(reply::Reply::Done(Done { sequence, count }))
+    }
+
+    pub(super) async fn purge(&self, command: PurgeCommand) -> Result<reply::Reply, Failure> {
+        let target = command
+            .of
+            .and_then(Target::from_proto)
+            .ok_or_else(|| Failure::bad_request("no target"))?;
+        target.check()?;
+        let before = self.sequence_of(command.before.as_deref())?;
+        let Some(last) = self.bus.log.last(&target).await? else {
+            return Ok(reply::Reply::Done(Done::default()));
+        };
+        let upto = last.min(before - 1);
+        // What was acked before this was asked is deleted, and nothing that comes from now on.
+        let order = Order::Purged(Purged { upto });
+        let sequence = self.order(&target, order, &command.dedup).await?;
+        let told = self.first_of(sequence).await?;
+        let upto = told.as_ref().and_then(purged_upto).unwrap_or(upto);
+        let count = self.bus.log.purge(&target, upto).await?;
+        Ok(reply::Reply::Done(Done { sequence, count }))
+    }
+
+    /// Of an offset of this log; the end where there is none.
+    fn sequence_of(&self, offset: Option<&str>) -> Result<u64, Failure> {
+        let Some(offset) = offset else {
+            return Ok(u64::MAX);
+        };
+        let offset: Offset = offset.parse().map_err(|_| Failure::bad_request("malformed offset"))?;
+        if offset.log != self.log_id()? {
+            return Err(Failure::new(ErrorCode::NotFound, "the offset is of another log"));
+        }
+        Ok(offset.sequence.max(1))
+    }
+}
+
+/// Up to where the target's messages were deleted, by this one.
+pub(super) fn purged_upto(stored: &Stored) -> Option<u64> {
+    match stored.control.as_ref()?.order.as_ref()? {
+        Order::Purged(purged) => Some(purged.upto),
+        _ => None,
+    }
+}
