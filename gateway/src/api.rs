@@ -1,27 +1,72 @@
 //! The server API on the admin listener, for the application's backends.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, LazyLock},
+};
 
+use bytes::Bytes;
 use herald_proto::ErrorCode;
 use herald_router::{
     admin::Admin,
     failure::Failure,
     http::{self, Body, Incoming},
 };
-use hyper::{Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, http_body, origin};
+use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, origin};
 
+mod call;
+mod groups;
+mod history;
 mod kick;
+mod members;
 mod messages;
+mod nodes;
+mod openapi;
+mod path;
 mod presence;
-mod route;
+mod schema;
+mod users;
 
-pub use route::CALLS;
+use call::Entry;
+use path::Found;
+use schema::ErrorBody;
 
-use route::Resource;
+const DOCUMENT: &str = "/api/v1/openapi.json";
+
+/// All calls.
+static CALLS: [Entry; 16] = [
+    Entry::of::<messages::Post>(),
+    Entry::of::<messages::batch::Post>(),
+    Entry::of::<users::List>(),
+    Entry::of::<users::Get>(),
+    Entry::of::<kick::Delete>(),
+    Entry::of::<presence::Post>(),
+    Entry::of::<groups::List>(),
+    Entry::of::<groups::Get>(),
+    Entry::of::<groups::Delete>(),
+    Entry::of::<members::List>(),
+    Entry::of::<members::Change>(),
+    Entry::of::<members::Put>(),
+    Entry::of::<members::Delete>(),
+    Entry::of::<history::Get>(),
+    Entry::of::<history::Delete>(),
+    Entry::of::<nodes::List>(),
+];
+
+/// The names that an API key can be limited to. Some calls share one, for who may do the one may do the other as well.
+pub fn rights() -> Vec<&'static str> {
+    let mut rights = Vec::new();
+    for call in &CALLS {
+        if !rights.contains(&call.right) {
+            rights.push(call.right);
+        }
+    }
+    rights
+}
 
 pub struct Api {
     gateway: Arc<Gateway>,
@@ -35,34 +80,29 @@ impl Api {
     }
 
     async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
-        let resource = Resource::of(request.uri().path());
-        let resource = resource.ok_or_else(|| Failure::new(ErrorCode::NotFound, "no such call"))?;
-        let call = resource.call(request.method());
-        let key = self.authorize(&request, call)?;
-        if call.is_none() {
-            return Ok(only(resource.allow()));
+        let path = request.uri().path();
+        if path == DOCUMENT {
+            self.authorize(&request, None)?;
+            return Ok(match *request.method() {
+                Method::GET | Method::HEAD => http::json(StatusCode::OK, document()),
+                _ => only(&[&Method::GET]),
+            });
         }
-        match resource {
-            Resource::Messages => {
-                let body = self.body(request).await?;
-                let results = messages::post(&self.gateway, &key.name, &body).await?;
-                Ok(answer(StatusCode::OK, &results))
+        match path::find(&CALLS, request.method(), path) {
+            Found::Call(call, ids) => {
+                let key = self.authorize(&request, Some(call.right))?;
+                (call.run)(&self.gateway, &key.name, ids, request).await
             }
-            Resource::Presence => {
-                let body = self.body(request).await?;
-                Ok(answer(StatusCode::OK, &presence::post(&self.gateway, &body).await?))
+            Found::Only(methods) => {
+                self.authorize(&request, None)?;
+                Ok(only(&methods))
             }
-            Resource::User(user) => Ok(answer(StatusCode::OK, &presence::get(&self.gateway, user).await?)),
-            Resource::Connections(user) => {
-                let query = request.uri().query().unwrap_or_default();
-                kick::delete(&self.gateway, user, query, &key.name).await?;
-                Ok(answer(StatusCode::OK, &Done {}))
-            }
+            Found::Nothing => Err(Failure::new(ErrorCode::NotFound, "no such call")),
         }
     }
 
     /// Every key is compared, in constant time, so that the time tells nothing of which one was nearly right.
-    fn authorize(&self, request: &Request<Incoming>, call: Option<&str>) -> Result<&ApiKeySettings, Failure> {
+    fn authorize(&self, request: &Request<Incoming>, right: Option<&str>) -> Result<&ApiKeySettings, Failure> {
         let given = source::authorization(request.headers()).unwrap_or_default();
         let mut found = None;
         for key in &self.keys {
@@ -71,16 +111,12 @@ impl Api {
             }
         }
         let key = found.ok_or_else(|| Failure::new(ErrorCode::Unauthorized, "an API key is needed"))?;
-        match (&key.calls, call) {
-            (Some(calls), Some(call)) if !calls.iter().any(|allowed| allowed == call) => {
-                Err(Failure::forbidden(format!("this API key does not allow {call}")))
+        match (&key.calls, right) {
+            (Some(calls), Some(right)) if !calls.iter().any(|allowed| allowed == right) => {
+                Err(Failure::forbidden(format!("this API key does not allow {right}")))
             }
             _ => Ok(key),
         }
-    }
-
-    async fn body(&self, request: Request<Incoming>) -> Result<bytes::Bytes, Failure> {
-        Ok(http_body::read(request, self.gateway.limits.http_body).await?)
     }
 }
 
@@ -102,44 +138,35 @@ impl http::Handler for Api {
     }
 }
 
-/// The answer of a call that has nothing to tell.
-#[derive(Serialize)]
-struct Done {}
-
-#[derive(Serialize)]
-pub(crate) struct ErrorBody {
-    error: ErrorFields,
+/// The OpenAPI document, which is the same for the life of the process.
+fn document() -> Bytes {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+        let document = serde_json::to_vec(&openapi::document(&CALLS));
+        // Made of this program alone: the tests show that it can be written.
+        document.unwrap_or_default().into()
+    });
+    DOCUMENT.clone()
 }
 
-#[derive(Serialize)]
-struct ErrorFields {
-    code: &'static str,
-    message: String,
-    retry: bool,
-}
-
-impl From<&Failure> for ErrorBody {
-    fn from(failure: &Failure) -> Self {
-        Self {
-            error: ErrorFields {
-                code: failure.code.as_str(),
-                message: failure.message.clone(),
-                retry: failure.code.retry(),
-            },
-        }
+fn only(methods: &[&Method]) -> Response<Body> {
+    let methods: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+    let methods = methods.join(", ");
+    let failure = Failure::new(ErrorCode::Unsupported, format!("only {methods}"));
+    let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, &ErrorBody::from(&failure));
+    if let Ok(allow) = header::HeaderValue::from_str(&methods) {
+        response.headers_mut().insert(header::ALLOW, allow);
     }
-}
-
-fn only(methods: &'static str) -> Response<Body> {
-    let mut response = http::text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}\n"));
-    let allow = header::HeaderValue::from_static(methods);
-    response.headers_mut().insert(header::ALLOW, allow);
     response
 }
 
 fn error(failure: &Failure) -> Response<Body> {
     let status = StatusCode::from_u16(failure.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    answer(status, &ErrorBody::from(failure))
+    let mut response = answer(status, &ErrorBody::from(failure));
+    if status == StatusCode::UNAUTHORIZED {
+        let bearer = header::HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+    }
+    response
 }
 
 fn answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {

@@ -169,6 +169,19 @@ impl Gateway {
         let _in_time = tokio::time::timeout(SETTLING, wait).await.is_ok();
     }
 
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.open.len()
+    }
+
     /// A new connection, known to the drain from now on. Its guard goes with it.
     pub fn open(self: &Arc<Self>, dialect: Dialect, sink: Sink, client: IpAddr) -> (Arc<Conn>, OpenGuard) {
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);

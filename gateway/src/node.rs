@@ -3,7 +3,7 @@
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use herald_proto::subject::Names;
+use herald_proto::{cluster::NodeStatus, id, subject::Names};
 use herald_router::{
     admin::{Admin, Ready},
     bus::{Bus, memory, nats},
@@ -12,7 +12,7 @@ use herald_router::{
     http, service,
     service::Readiness,
     shutdown::{Hangups, Signals},
-    telemetry,
+    status, telemetry,
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -65,10 +65,11 @@ pub async fn run(
     });
 
     let mut out = std::io::stdout();
-    let ready = readiness(bus.clone(), gateway.clone(), inside, stop.clone());
+    let ready: Arc<Ready> = Arc::new(readiness(bus.clone(), gateway.clone(), inside, stop.clone()));
+    tasks.spawn(tell_status(gateway.clone(), ready.clone(), background.clone()));
     let api = Api::new(
         gateway.clone(),
-        Admin::new(ready, recorder),
+        Admin::new(Box::new(move || ready()), recorder),
         config.admin.api_keys.clone(),
     );
     for (listener, address) in public.into_iter().zip(&config.public.listen) {
@@ -170,6 +171,19 @@ fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: C
         }
         Ok(())
     })
+}
+
+async fn tell_status(gateway: Arc<Gateway>, ready: Arc<Ready>, end: CancellationToken) {
+    let started = id::now_ms();
+    let now = || NodeStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started,
+        connections: u32::try_from(gateway.connections()).unwrap_or(u32::MAX),
+        ready: ready().is_ok(),
+        why: ready().err().map(Into::into).unwrap_or_default(),
+    };
+    let tell = status::tell(gateway.bus(), gateway.names(), &gateway.node, now);
+    end.run_until_cancelled(tell).await;
 }
 
 async fn watch_bus(bus: Bus, end: CancellationToken) {

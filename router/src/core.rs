@@ -40,6 +40,14 @@ impl Router {
         }
     }
 
+    pub fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
     /// Carries out one command and encodes its answer. `verb` is the last token of the subject.
     pub async fn handle(&self, verb: &str, payload: Bytes) -> Bytes {
         let outcome = match verb {

@@ -15,6 +15,7 @@ pub mod policy;
 pub mod presence;
 pub mod service;
 pub mod shutdown;
+pub mod status;
 pub mod telemetry;
 pub mod tls;
 pub mod watches;

@@ -4,7 +4,7 @@ use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Ar
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use herald_proto::subject::Names;
+use herald_proto::{cluster::NodeStatus, id, subject::Names};
 use herald_router::{
     admin::Admin,
     bus::nats::{self, NatsConfig},
@@ -13,9 +13,9 @@ use herald_router::{
     core::Router,
     http, metrics,
     policy::Policy,
-    service,
+    service::{self, Readiness},
     shutdown::{Hangups, Signals},
-    telemetry,
+    status, telemetry,
     tls::Tls,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -171,8 +171,11 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
 
     let names = Names::new(config.nats.prefix.clone());
     let router = Router::new(bus, config.policy.clone(), names);
-    let readiness = service::start(router, &node, stop.clone(), &tasks);
+    let readiness = service::start(router.clone(), &node, stop.clone(), &tasks);
     let draining = stop.clone();
+    let tell = tell_status(router.clone(), readiness.clone(), node.clone());
+    let end = stop.clone();
+    tasks.spawn(async move { end.run_until_cancelled(tell).await });
     let ready = move || {
         if draining.is_cancelled() {
             return Err("draining".into());
@@ -216,6 +219,19 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
         tracing::warn!("the bus did not end in time");
     }
     Ok(())
+}
+
+/// Answers whoever asks how this node is, until dropped.
+async fn tell_status(router: Router, readiness: Readiness, node: String) {
+    let started = id::now_ms();
+    let now = || NodeStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started,
+        connections: 0,
+        ready: readiness.check().is_ok(),
+        why: readiness.check().err().map(Into::into).unwrap_or_default(),
+    };
+    status::tell(router.bus(), router.names(), &node, now).await;
 }
 
 /// Goes on until dropped. Whoever asks all nodes at once to read their files anew must not end this one.

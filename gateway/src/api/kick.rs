@@ -3,71 +3,63 @@
 
 use herald_proto::{Target, cluster::KickCommand, dedup, id};
 use herald_router::failure::Failure;
+use hyper::Method;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use crate::gateway::Gateway;
+use super::{
+    call::{Asked, Call, Done, NoBody, fresh_key},
+    schema::Id,
+};
 
-pub(super) async fn delete(gateway: &Gateway, user: String, query: &str, api_key: &str) -> Result<(), Failure> {
-    id::check("user", &user)?;
-    let origin = dedup::Origin::Api {
-        name: api_key,
-        // Only this gateway's own retry is to be recognised.
-        key: &id::message_id(),
-    };
-    let asked = Asked::parse(query)?;
-    if let Some(session) = asked.session {
-        id::check("session", &session)?;
-        return gateway.sessions.end(&gateway.routers, &user, &session, true).await;
-    }
-    let command = KickCommand {
-        revoke: asked.revoke,
-        time: id::now_ms(),
-        dedup: dedup::id(origin, &Target::user(user.as_str())),
-        user,
-    };
-    gateway.routers.kick(&command).await
-}
+pub(super) struct Delete;
 
-#[derive(Debug, PartialEq, Eq)]
-struct Asked {
-    revoke: bool,
-    session: Option<String>,
-}
+impl Call for Delete {
+    const ID: &'static str = "kick";
+    const RIGHT: &'static str = "kick";
+    const METHOD: Method = Method::DELETE;
+    const PATH: &'static str = "/api/v1/users/{uid}/connections";
+    const SUMMARY: &'static str = "Kicks a user";
+    const ABOUT: &'static str = "Closes all connections of the user, on every node, ends its sessions, and revokes the \
+                                 tokens that were issued until now.";
+    type Query = How;
+    type Body = NoBody;
+    type Answer = Done;
 
-impl Asked {
-    fn parse(query: &str) -> Result<Self, Failure> {
-        let mut asked = Self {
-            revoke: true,
-            session: None,
-        };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match (&*name, &*value) {
-                ("revoke", "true") => asked.revoke = true,
-                ("revoke", "false") => asked.revoke = false,
-                ("revoke", _) => return Err(Failure::bad_request("revoke must be true or false")),
-                ("session", session) => asked.session = Some(session.to_owned()),
-                _ => {}
+    async fn run(asked: Asked<'_, Self>) -> Result<Done, Failure> {
+        let (gateway, user) = (asked.gateway, asked.ids.user());
+        let revoke = asked.query.revoke.unwrap_or(true);
+        if let Some(session) = asked.query.session {
+            if !revoke {
+                return Err(Failure::bad_request(
+                    "a session ends, or does not: revoke=false goes without session",
+                ));
             }
+            id::check("session", &session)?;
+            gateway.sessions.end(&gateway.routers, user, &session, true).await?;
+            return Ok(Done {});
         }
-        if asked.session.is_some() && !asked.revoke {
-            return Err(Failure::bad_request(
-                "a session ends, or does not: revoke=false goes without session",
-            ));
-        }
-        Ok(asked)
+        let origin = dedup::Origin::Api {
+            name: asked.key,
+            key: &fresh_key(),
+        };
+        let command = KickCommand {
+            revoke,
+            time: id::now_ms(),
+            dedup: dedup::id(origin, &Target::user(user)),
+            user: user.to_owned(),
+        };
+        gateway.routers.kick(&command).await?;
+        Ok(Done {})
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_revoked_unless_said_otherwise() {
-        let revokes = |query: &str| Asked::parse(query).map(|asked| (asked.revoke, asked.session));
-        assert_eq!(revokes(""), Ok((true, None)));
-        assert_eq!(revokes("revoke=true"), Ok((true, None)));
-        assert_eq!(revokes("revoke=false"), Ok((false, None)));
-        assert_eq!(revokes("session=a%20b"), Ok((true, Some("a b".to_owned()))));
-        assert!(revokes("revoke=no").is_err() && revokes("session=1&revoke=false").is_err());
-    }
+#[derive(Deserialize, IntoParams)]
+pub(super) struct How {
+    /// False: the connections are closed, and may come back at once. True unless said; not together with `session`.
+    #[param(required = false)]
+    revoke: Option<bool>,
+    /// This session alone, and its connections.
+    #[param(value_type = Option<Id>, required = false)]
+    session: Option<String>,
 }

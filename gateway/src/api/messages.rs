@@ -1,36 +1,77 @@
 //! `POST /api/v1/messages`: one message to one or many targets.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
-use herald_proto::{
-    Target,
-    cluster::{SendCommand, Sender},
-    dedup, id, limits,
-};
+use herald_proto::{Target, cluster, limits};
 use herald_router::failure::Failure;
+use hyper::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use super::ErrorBody;
-use crate::{
-    dialect::{body, object::Object},
-    event::{self, Body},
-    gateway::Gateway,
+use serde_json::{json, value::RawValue};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
 };
 
-/// Targets of one call that are sent to at once.
-const AT_ONCE: usize = 64;
+use super::{
+    call::{Asked, Call, Json, NoQuery},
+    schema::{Anything, ErrorBody, Id, Label, OffsetText, Schemas, reference, written},
+};
+use crate::{dialect::object::Object, event};
 
-#[derive(Deserialize)]
-struct Call<'a> {
+pub(super) mod batch;
+mod send;
+
+use send::{Job, Message, send_all};
+
+pub(super) struct Post;
+
+impl Call for Post {
+    const ID: &'static str = "send";
+    const RIGHT: &'static str = "messages";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/api/v1/messages";
+    const SUMMARY: &'static str = "Sends one message to one or many targets";
+    const ABOUT: &'static str = "One result for each target, in their order; one failure spoils no other. With a `key` the \
+                                 call may be made again: each target gets the message once.";
+    type Query = NoQuery;
+    type Body = Json<MessageIn>;
+    type Answer = Results;
+
+    async fn run(asked: Asked<'_, Self>) -> Result<Results, Failure> {
+        let (message, targets) = Message::of(asked.body.0)?;
+        let message = Arc::new(message);
+        let jobs = targets.into_iter().enumerate().map(|(place, target)| Job {
+            place: (0, place),
+            message: message.clone(),
+            target,
+        });
+        let results = send_all(asked.gateway, asked.key, jobs.collect()).await;
+        let results = results.into_iter().map(|(_, outcome)| outcome).collect();
+        Ok(Results { results })
+    }
+}
+
+/// A message to be sent.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Message)]
+pub(super) struct MessageIn {
+    #[schema(value_type = To)]
     to: Object<To>,
-    #[serde(borrow)]
-    body: Option<&'a RawValue>,
+    /// Null where there is none.
+    #[schema(value_type = Option<Anything>)]
+    body: Option<Box<RawValue>>,
+    #[schema(value_type = Option<Label>)]
     kind: Option<String>,
+    /// Stored before it is answered, and kept for those who are away. True unless said.
     durable: Option<bool>,
+    /// By which a repeated call is recognised, for each target by itself.
+    #[schema(value_type = Option<Label>)]
     key: Option<String>,
+    /// Seconds after which nobody is given it any more.
+    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
     ttl: Option<u32>,
+    /// In whose name.
+    #[schema(value_type = Option<Id>)]
     from: Option<String>,
 }
 
@@ -43,40 +84,31 @@ struct To {
     all: Option<bool>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Results {
-    results: Vec<Outcome>,
+impl PartialSchema for To {
+    fn schema() -> RefOr<Schema> {
+        let id = json!({ "$ref": "#/components/schemas/Id" });
+        let none = json!({ "type": "null" });
+        let not_all = json!({ "enum": [false, null] });
+        let users = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": limits::TARGETS_PER_CALL });
+        written(json!({
+            "description": "Exactly one of a user, users, a group, or all",
+            "oneOf": [
+                { "type": "object", "required": ["user"],
+                  "properties": { "user": id, "users": none, "group": none, "all": not_all } },
+                { "type": "object", "required": ["users"],
+                  "properties": { "users": users, "user": none, "group": none, "all": not_all } },
+                { "type": "object", "required": ["group"],
+                  "properties": { "group": id, "users": none, "user": none, "all": not_all } },
+                { "type": "object", "required": ["all"],
+                  "properties": { "all": { "const": true }, "users": none, "group": none, "user": none } },
+            ],
+        }))
+    }
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Outcome {
-    Sent(Sent),
-    Failed(ErrorBody),
-}
-
-#[derive(Serialize)]
-struct Sent {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    offset: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    online: Option<bool>,
-    duplicate: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<u64>,
-}
-
-impl From<event::Sent> for Sent {
-    fn from(sent: event::Sent) -> Self {
-        Self {
-            id: sent.id,
-            offset: sent.offset,
-            online: sent.online,
-            duplicate: sent.duplicate,
-            time: sent.time,
-        }
+impl ToSchema for To {
+    fn schemas(schemas: &mut Schemas) {
+        reference::<Id>(schemas);
     }
 }
 
@@ -101,104 +133,51 @@ impl To {
     }
 }
 
-pub(super) async fn post(gateway: &Gateway, api_key: &str, payload: &[u8]) -> Result<Results, Failure> {
-    let Object(call): Object<Call<'_>> =
-        serde_json::from_slice(payload).map_err(|e| Failure::bad_request(e.to_string()))?;
-    for (name, label) in [("kind", &call.kind), ("key", &call.key), ("from", &call.from)] {
-        if let Some(label) = label {
-            id::check(name, label)?;
+#[derive(Serialize, ToSchema)]
+pub(super) struct Results {
+    results: Vec<Outcome>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Outcome {
+    Sent(Sent),
+    Failed(ErrorBody),
+}
+
+impl From<&Failure> for Outcome {
+    fn from(failure: &Failure) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+/// What became of it. A duplicate tells the first one's id and time, unless the log no longer has it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Sent {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// Of one that is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<OffsetText>)]
+    offset: Option<String>,
+    /// Whether the user, anybody of the group, or anybody at all is online.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<bool>,
+    duplicate: bool,
+    /// Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
+}
+
+impl From<cluster::Sent> for Sent {
+    fn from(sent: cluster::Sent) -> Self {
+        let sent = event::Sent::from(sent);
+        Self {
+            id: sent.id,
+            offset: sent.offset,
+            online: sent.online,
+            duplicate: sent.duplicate,
+            time: sent.time,
         }
-    }
-    let targets = call.to.0.targets()?;
-    let raw = call.body.unwrap_or(RawValue::NULL);
-    let body = body::from_json(raw).map_err(|e| Failure::bad_request(e.to_string()))?;
-    let message = Message {
-        api_key,
-        key: call.key,
-        body,
-        kind: call.kind,
-        durable: call.durable.unwrap_or(true),
-        ttl: call.ttl.unwrap_or(0),
-        from: call.from,
-    };
-    let mut placed: Vec<(usize, Outcome)> = stream::iter(by_target(targets))
-        .map(|(target, places)| message.send(gateway, target, places))
-        .buffer_unordered(AT_ONCE)
-        .flat_map(stream::iter)
-        .collect()
-        .await;
-    placed.sort_unstable_by_key(|(place, _)| *place);
-    let results = placed.into_iter().map(|(_, outcome)| outcome).collect();
-    Ok(Results { results })
-}
-
-/// Each target once, with its places in the call.
-fn by_target(targets: Vec<Target>) -> HashMap<Target, Vec<usize>> {
-    let mut places: HashMap<_, Vec<usize>> = HashMap::with_capacity(targets.len());
-    for (place, target) in targets.into_iter().enumerate() {
-        places.entry(target).or_default().push(place);
-    }
-    places
-}
-
-struct Message<'a> {
-    api_key: &'a str,
-    key: Option<String>,
-    body: Body,
-    kind: Option<String>,
-    durable: bool,
-    ttl: u32,
-    from: Option<String>,
-}
-
-impl Message<'_> {
-    /// To one target, for each of its places in the call, one after another.
-    async fn send(&self, gateway: &Gateway, target: Target, places: Vec<usize>) -> Vec<(usize, Outcome)> {
-        let mut outcomes = Vec::with_capacity(places.len());
-        let mut failed = None;
-        for place in places {
-            // Where one has waited for routers in vain, those behind it do not: they could only come before it.
-            let sent = match &failed {
-                None => self.try_send(gateway, &target).await,
-                Some(failure) => Err(Failure::clone(failure)),
-            };
-            let outcome = match sent {
-                Ok(sent) => Outcome::Sent(sent),
-                Err(failure) => {
-                    let outcome = Outcome::Failed(ErrorBody::from(&failure));
-                    failed = failure.code.retry().then_some(failure);
-                    outcome
-                }
-            };
-            outcomes.push((place, outcome));
-        }
-        outcomes
-    }
-
-    async fn try_send(&self, gateway: &Gateway, target: &Target) -> Result<Sent, Failure> {
-        target.check()?;
-        let id = id::message_id();
-        let origin = dedup::Origin::Api {
-            name: self.api_key,
-            // Without a key, only this gateway's own retry is to be recognised.
-            key: self.key.as_deref().unwrap_or(&id),
-        };
-        let dedup = dedup::id(origin, target);
-        let command = SendCommand {
-            sender: Some(Sender::default()),
-            to: Some(target.to_proto()),
-            id,
-            body: self.body.bytes.clone(),
-            content_type: self.body.content_type.clone(),
-            kind: self.kind.clone(),
-            durable: self.durable,
-            ttl: self.ttl,
-            dedup,
-            from: self.from.clone(),
-            copy: false,
-            ..SendCommand::default()
-        };
-        let sent = gateway.routers.send(&command).await?;
-        Ok(event::Sent::from(sent).into())
     }
 }

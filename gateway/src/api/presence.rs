@@ -1,33 +1,66 @@
-//! `POST /api/v1/presence` and `GET /api/v1/users/{uid}`: who is online, and where.
+//! `POST /api/v1/presence`: who is online.
 
 use std::collections::BTreeMap;
 
-use herald_proto::{
-    ErrorCode,
-    cluster::{self, PresenceCommand, Sender, UserCommand},
-    id,
-};
+use herald_proto::cluster::{self, PresenceCommand, Sender};
 use herald_router::failure::Failure;
+use hyper::Method;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{dialect::object::Object, event::checked_users, gateway::Gateway};
+use super::{
+    call::{Asked, Call, Json, NoQuery},
+    schema::Id,
+};
+use crate::event::checked_users;
 
-#[derive(Deserialize)]
-struct Question {
+pub(super) struct Post;
+
+impl Call for Post {
+    const ID: &'static str = "presence";
+    const RIGHT: &'static str = "presence";
+    const METHOD: Method = Method::POST;
+    const PATH: &'static str = "/api/v1/presence";
+    const SUMMARY: &'static str = "Tells who of up to 1,000 users is online";
+    type Query = NoQuery;
+    type Body = Json<Question>;
+    type Answer = Presence;
+
+    async fn run(asked: Asked<'_, Self>) -> Result<Presence, Failure> {
+        let command = PresenceCommand {
+            // The application sees everybody.
+            sender: Some(Sender::default()),
+            users: checked_users(asked.body.0.users).map_err(Failure::bad_request)?,
+            group: None,
+        };
+        let presence = asked.gateway.routers.presence(&command).await?;
+        let users = presence.users.into_iter().map(|user| (user.user.clone(), user.into()));
+        Ok(Presence { users: users.collect() })
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PresenceQuestion)]
+pub(super) struct Question {
+    #[schema(value_type = Vec<Id>, min_items = 1, max_items = 1000)]
     users: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Presence {
+    /// Each user once.
     users: BTreeMap<String, UserPresence>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct UserPresence {
     online: bool,
+    /// 0 for one who is online by a session over HTTP only.
     connections: u32,
+    /// Since when one who is online is; Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<u64>,
+    /// When one who is offline was there last, if that is known; Unix milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     last_seen: Option<u64>,
 }
@@ -43,90 +76,7 @@ impl From<cluster::UserPresence> for UserPresence {
     }
 }
 
-#[derive(Serialize)]
-pub(super) struct User {
-    user: String,
-    online: bool,
-    connections: Vec<Connection>,
-    sessions: Vec<Session>,
-    groups: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_seen: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Connection {
-    connection: String,
-    node: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    device: String,
-    address: String,
-    dialect: String,
-    since: u64,
-}
-
-#[derive(Serialize)]
-struct Session {
-    session: String,
-    account: String,
-    since: u64,
-    /// Of its newest token; Unix seconds.
-    expires: u64,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    address: String,
-}
-
-fn some(time: u64) -> Option<u64> {
+/// A time that is known.
+pub(super) fn some(time: u64) -> Option<u64> {
     (time > 0).then_some(time)
-}
-
-pub(super) async fn post(gateway: &Gateway, payload: &[u8]) -> Result<Presence, Failure> {
-    let Object(question): Object<Question> =
-        serde_json::from_slice(payload).map_err(|e| Failure::bad_request(e.to_string()))?;
-    let command = PresenceCommand {
-        // The application sees everybody.
-        sender: Some(Sender::default()),
-        users: checked_users(question.users).map_err(Failure::bad_request)?,
-        group: None,
-    };
-    let presence = gateway.routers.presence(&command).await?;
-    let users = presence.users.into_iter().map(|user| (user.user.clone(), user.into()));
-    Ok(Presence { users: users.collect() })
-}
-
-pub(super) async fn get(gateway: &Gateway, user: String) -> Result<User, Failure> {
-    id::check("user", &user)?;
-    let command = UserCommand { user: user.clone() };
-    let (told, sessions) = tokio::join!(gateway.routers.user(&command), gateway.sessions.of(&user));
-    let (told, mut sessions) = (told?, sessions?);
-    sessions.sort_unstable_by(|a, b| (a.1.started, &a.0).cmp(&(b.1.started, &b.0)));
-    let sessions = sessions.into_iter().map(|(session, of)| Session {
-        session,
-        account: of.account,
-        since: of.started,
-        expires: of.expires / 1000,
-        address: of.address,
-    });
-    let presence = told
-        .presence
-        .ok_or_else(|| Failure::new(ErrorCode::Internal, "a router gave half an answer"))?;
-    let connections = told.connections.into_iter().filter_map(|connection| {
-        let info = connection.info?;
-        Some(Connection {
-            connection: info.id,
-            node: connection.node,
-            device: info.device,
-            address: info.address,
-            dialect: info.dialect,
-            since: info.since,
-        })
-    });
-    Ok(User {
-        user,
-        online: presence.online,
-        connections: connections.collect(),
-        sessions: sessions.collect(),
-        groups: told.groups,
-        last_seen: some(presence.last_seen),
-    })
 }

@@ -53,10 +53,11 @@ impl AdminSettings {
                 );
             }
             for call in key.calls.iter().flatten() {
-                if !crate::api::CALLS.contains(&call.as_str()) {
+                let known = crate::api::rights();
+                if !known.contains(&call.as_str()) {
                     faults.add(
                         format!("admin.api_keys[{i}].calls"),
-                        format!("no call {call:?}; there are: {}", crate::api::CALLS.join(", ")),
+                        format!("no call {call:?}; there are: {}", known.join(", ")),
                     );
                 }
             }

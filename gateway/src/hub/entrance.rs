@@ -96,9 +96,7 @@ impl Hub {
             (_, Some(at)) => newest.bounds.is_some_and(|bounds| {
                 let lacks = |behind: &Behind| {
                     let page = behind.page.as_ref();
-                    page.is_some_and(|page| {
-                        page.may_lack(0, at, bounds) || purged_upto(&page.entries) > behind.at
-                    })
+                    page.is_some_and(|page| page.may_lack(0, at, bounds) || purged_upto(&page.entries) > behind.at)
                 };
                 bounds.first > at + 1 || behind.iter().any(lacks)
             }),

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use herald_proto::{
     ErrorCode, Target,
-    cluster::{DeleteGroupCommand, Done, GroupDeleted, MemberLeft, PurgeCommand, Purged, Stored, control::Order, reply},
+    cluster::{
+        DeleteGroupCommand, Done, GroupDeleted, MemberLeft, PurgeCommand, Purged, Stored, control::Order, reply,
+    },
     id,
     offset::Offset,
     subject,

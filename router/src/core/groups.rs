@@ -43,7 +43,10 @@ impl Router {
             return Err(Failure::forbidden(format!("clients may not join {}", command.group)));
         }
         let sequence = self.add_member(&command.user, &command.group, &command.dedup).await?;
-        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
+        Ok(reply::Reply::Done(Done {
+            sequence,
+            ..Done::default()
+        }))
     }
 
     pub(super) async fn leave(&self, command: MemberCommand) -> Result<reply::Reply, Failure> {
@@ -66,7 +69,10 @@ impl Router {
             self.bus.pubsub.publish(&self.names.left(), left.clone()).await?;
             self.tell_nodes(user, &command.node, &left).await;
         }
-        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
+        Ok(reply::Reply::Done(Done {
+            sequence,
+            ..Done::default()
+        }))
     }
 
     /// What the user has left must reach none of its devices any more, wherever they are. A node that does not answer

@@ -21,8 +21,17 @@ impl Router {
             self.revoke(&command.user, command.time).await?;
             self.end_sessions(&command.user).await?;
         }
-        let sequence = self.order(&Target::user(command.user.as_str()), Order::Kick(Kick {}), &command.dedup).await?;
-        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
+        let sequence = self
+            .order(
+                &Target::user(command.user.as_str()),
+                Order::Kick(Kick {}),
+                &command.dedup,
+            )
+            .await?;
+        Ok(reply::Reply::Done(Done {
+            sequence,
+            ..Done::default()
+        }))
     }
 
     pub(super) async fn end_session(&self, command: EndSessionCommand) -> Result<reply::Reply, Failure> {
@@ -44,7 +53,10 @@ impl Router {
         kv.delete(Bucket::Presence, &presence.key()).await?;
         let order = Order::EndSession(EndSession { session, kicked });
         let sequence = self.order(&Target::user(user.as_str()), order, &dedup).await?;
-        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
+        Ok(reply::Reply::Done(Done {
+            sequence,
+            ..Done::default()
+        }))
     }
 
     async fn end_sessions(&self, user: &str) -> Result<(), Failure> {

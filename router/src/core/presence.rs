@@ -97,8 +97,13 @@ impl Router {
         let mut sequence = 0;
         for (i, replace) in command.replaces.into_iter().enumerate() {
             let dedup = format!("{}.{i}", command.dedup);
-            sequence = self.order(&Target::user(command.user.as_str()), Order::Replace(replace), &dedup).await?;
+            sequence = self
+                .order(&Target::user(command.user.as_str()), Order::Replace(replace), &dedup)
+                .await?;
         }
-        Ok(reply::Reply::Done(Done { sequence, ..Done::default() }))
+        Ok(reply::Reply::Done(Done {
+            sequence,
+            ..Done::default()
+        }))
     }
 }

@@ -46,7 +46,7 @@ fn put(table: &mut Table, fact: &Fact<Cow<'_, str>>, value: &[u8], now: Instant,
         } => table.put_user(user, node, incarnation, value, now)?,
         Fact::Session { user, sid } => table.put_session(user, sid, HttpSession::decode(value)?.since),
         Fact::Lease { node } => table.put_lease(node, &Lease::decode(value)?.incarnation, now, time),
-        Fact::Router { node } => table.put_router(node),
+        Fact::Router { node } => table.put_router(node, time),
         Fact::Seen { user } => table.put_seen(user, LastSeen::decode(value)?.time),
     }
     Ok(())

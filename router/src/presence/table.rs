@@ -25,11 +25,19 @@ pub struct Table {
     nodes: HashMap<Id, Node>,
     seen: Seen,
     online: usize,
-    /// The routers whose leases stand, each with whether it was told since the bucket was last told anew.
-    routers: BTreeMap<Id, bool>,
+    /// The routers whose leases stand.
+    routers: BTreeMap<Id, Router>,
     /// Since they were last asked for.
     changes: Vec<Change>,
     clock: time::Clock,
+}
+
+#[derive(Debug)]
+struct Router {
+    /// Since the bucket was last told anew.
+    told: bool,
+    /// When its lease was refreshed last, in Unix milliseconds.
+    alive: u64,
 }
 
 /// A user has come online, or gone offline, or of one who is offline it became known when it was last seen.
@@ -77,12 +85,9 @@ impl Table {
 
     /// The gateways whose leases count, each with when it was refreshed last, and the routers.
     pub fn nodes(&self) -> Vec<cluster::Node> {
-        let gateways = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.lease.incarnation().is_some());
+        let gateways = self.nodes.iter().filter(|(_, node)| node.lease.incarnation().is_some());
         let gateways = gateways.map(|(id, node)| (id, false, node.alive));
-        let routers = self.routers.keys().map(|id| (id, true, 0));
+        let routers = self.routers.iter().map(|(id, router)| (id, true, router.alive));
         let node = |(id, router, alive): (&Id, bool, u64)| cluster::Node {
             id: id.to_string(),
             router,

@@ -7,7 +7,7 @@ use prost::DecodeError;
 
 use super::{
     super::POSTPONED,
-    Change, Table, entry,
+    Change, Router, Table, entry,
     node::Lease,
     user::{Key, Session},
 };
@@ -106,8 +106,13 @@ impl Table {
         }
     }
 
-    pub fn put_router(&mut self, node: &str) {
-        self.routers.insert(node.into(), true);
+    /// `time` is when it was put, in Unix milliseconds.
+    pub fn put_router(&mut self, node: &str, time: u64) {
+        let router = Router {
+            told: true,
+            alive: time,
+        };
+        self.routers.insert(node.into(), router);
     }
 
     pub fn end_router(&mut self, node: &str) {

@@ -233,8 +233,8 @@ fn keys_without_a_lease_are_due_for_cleanup_unless_their_lease_comes() {
 fn the_first_router_is_one_of_those_that_stand() {
     let mut w = World::new();
     assert!(w.table.is_first_router("r2"));
-    w.table.put_router("r1");
-    w.table.put_router("r2");
+    w.table.put_router("r1", 1);
+    w.table.put_router("r2", 1);
     assert!(w.table.is_first_router("r1") && !w.table.is_first_router("r2"));
     w.table.end_router("r1");
     assert!(w.table.is_first_router("r2"));

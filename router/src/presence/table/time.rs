@@ -6,7 +6,7 @@ use herald_proto::{id, limits};
 
 use super::{
     super::{POSTPONED, SILENCE},
-    Change, Table,
+    Change, Router, Table,
     node::Lease,
 };
 
@@ -57,7 +57,7 @@ impl Table {
         for node in self.nodes.values_mut() {
             node.told = false;
         }
-        for told in self.routers.values_mut() {
+        for Router { told, .. } in self.routers.values_mut() {
             *told = false;
         }
         for user in self.users.values_mut() {
@@ -118,7 +118,7 @@ impl Table {
     }
 
     fn drop_untold(&mut self, now: Instant) {
-        self.routers.retain(|_, told| *told);
+        self.routers.retain(|_, router| router.told);
         let time = id::now_ms();
         let untold = self.users.iter().filter(|(_, user)| user.is_untold());
         for user in untold.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
