@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+pub mod api;
 pub mod article;
 pub mod backend;
 pub mod client;

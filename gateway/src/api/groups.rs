@@ -98,10 +98,10 @@ impl Call for Delete {
 #[derive(Deserialize, IntoParams)]
 pub(super) struct Page {
     /// The `next` of the page before.
-    #[param(value_type = Option<Id>, required = false)]
+    #[param(value_type = Id, required = false)]
     after: Option<String>,
     /// 100 unless said.
-    #[param(value_type = Option<Limit>, required = false)]
+    #[param(value_type = Limit, required = false)]
     limit: Option<u32>,
 }
 

@@ -109,33 +109,33 @@ fn target(user: Option<String>, group: Option<String>, all: Option<bool>) -> Res
 
 #[derive(Deserialize, IntoParams)]
 pub(super) struct Page {
-    #[param(value_type = Option<Id>, required = false)]
+    #[param(value_type = Id, required = false)]
     user: Option<String>,
-    #[param(value_type = Option<Id>, required = false)]
+    #[param(value_type = Id, required = false)]
     group: Option<String>,
-    #[param(required = false)]
+    #[param(value_type = bool, required = false)]
     all: Option<bool>,
     /// What comes after this offset.
-    #[param(value_type = Option<OffsetText>, required = false)]
+    #[param(value_type = OffsetText, required = false)]
     after: Option<String>,
     /// What stands before this offset.
-    #[param(value_type = Option<OffsetText>, required = false)]
+    #[param(value_type = OffsetText, required = false)]
     before: Option<String>,
     /// 50 unless said.
-    #[param(value_type = Option<Limit>, required = false)]
+    #[param(value_type = Limit, required = false)]
     limit: Option<u32>,
 }
 
 #[derive(Deserialize, IntoParams)]
 pub(super) struct Until {
-    #[param(value_type = Option<Id>, required = false)]
+    #[param(value_type = Id, required = false)]
     user: Option<String>,
-    #[param(value_type = Option<Id>, required = false)]
+    #[param(value_type = Id, required = false)]
     group: Option<String>,
-    #[param(required = false)]
+    #[param(value_type = bool, required = false)]
     all: Option<bool>,
     /// Only what stands before this offset.
-    #[param(value_type = Option<OffsetText>, required = false)]
+    #[param(value_type = OffsetText, required = false)]
     before: Option<String>,
     #[param(ignore)]
     after: Option<String>,
@@ -163,7 +163,7 @@ struct StoredMessage {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Anything>)]
+    #[schema(value_type = Anything, required = false)]
     body: Option<Box<RawValue>>,
     /// A body that is no JSON, in base64.
     #[serde(skip_serializing_if = "Option::is_none")]

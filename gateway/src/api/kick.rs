@@ -57,9 +57,9 @@ impl Call for Delete {
 #[derive(Deserialize, IntoParams)]
 pub(super) struct How {
     /// False: the connections are closed, and may come back at once. True unless said; not together with `session`.
-    #[param(required = false)]
+    #[param(value_type = bool, required = false)]
     revoke: Option<bool>,
     /// This session alone, and its connections.
-    #[param(value_type = Option<Id>, required = false)]
+    #[param(value_type = Id, required = false)]
     session: Option<String>,
 }

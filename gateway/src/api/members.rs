@@ -57,13 +57,13 @@ impl Call for List {
 #[derive(Deserialize, IntoParams)]
 pub(super) struct Which {
     /// True: only those who are online.
-    #[param(required = false)]
+    #[param(value_type = bool, required = false)]
     online: Option<bool>,
     /// The `next` of the page before.
-    #[param(value_type = Option<Id>, required = false)]
+    #[param(value_type = Id, required = false)]
     after: Option<String>,
     /// 100 unless said.
-    #[param(value_type = Option<Limit>, required = false)]
+    #[param(value_type = Limit, required = false)]
     limit: Option<u32>,
 }
 

@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use herald_proto::{Target, cluster, limits};
+use herald_proto::{Target, cluster, id, limits};
 use herald_router::failure::Failure;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{RefOr, Schema},
-};
+use utoipa::ToSchema;
 
 use super::{
     call::{Asked, Call, Json, NoQuery},
-    schema::{Anything, ErrorBody, Id, Label, OffsetText, Schemas, reference, written},
+    schema::{Anything, ErrorBody, Id, Label, OffsetText, whole, written},
 };
 use crate::{dialect::object::Object, event};
 
@@ -58,7 +55,7 @@ pub(super) struct MessageIn {
     #[schema(value_type = To)]
     to: Object<To>,
     /// Null where there is none.
-    #[schema(value_type = Option<Anything>)]
+    #[schema(value_type = Anything, required = false)]
     body: Option<Box<RawValue>>,
     #[schema(value_type = Option<Label>)]
     kind: Option<String>,
@@ -69,6 +66,7 @@ pub(super) struct MessageIn {
     key: Option<String>,
     /// Seconds after which nobody is given it any more.
     #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
+    #[serde(default, deserialize_with = "whole")]
     ttl: Option<u32>,
     /// In whose name.
     #[schema(value_type = Option<Id>)]
@@ -77,20 +75,23 @@ pub(super) struct MessageIn {
 
 /// Exactly one of the four.
 #[derive(Deserialize)]
-struct To {
+pub(super) struct To {
     user: Option<String>,
     users: Option<Vec<String>>,
     group: Option<String>,
     all: Option<bool>,
 }
 
-impl PartialSchema for To {
-    fn schema() -> RefOr<Schema> {
+written! {
+    To = "To", {
         let id = json!({ "$ref": "#/components/schemas/Id" });
         let none = json!({ "type": "null" });
         let not_all = json!({ "enum": [false, null] });
-        let users = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": limits::TARGETS_PER_CALL });
-        written(json!({
+        // Each of these is answered by itself.
+        let users = json!({
+            "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": limits::TARGETS_PER_CALL,
+        });
+        json!({
             "description": "Exactly one of a user, users, a group, or all",
             "oneOf": [
                 { "type": "object", "required": ["user"],
@@ -100,24 +101,25 @@ impl PartialSchema for To {
                 { "type": "object", "required": ["group"],
                   "properties": { "group": id, "users": none, "user": none, "all": not_all } },
                 { "type": "object", "required": ["all"],
-                  "properties": { "all": { "const": true }, "users": none, "group": none, "user": none } },
+                  "properties": { "all": { "enum": [true] }, "users": none, "group": none, "user": none } },
             ],
-        }))
-    }
-}
-
-impl ToSchema for To {
-    fn schemas(schemas: &mut Schemas) {
-        reference::<Id>(schemas);
-    }
+        })
+    };
 }
 
 impl To {
     fn targets(self) -> Result<Vec<Target>, Failure> {
         let targets = match (self.user, self.users, self.group, self.all.unwrap_or(false)) {
-            (Some(user), None, None, false) => vec![Target::user(user)],
+            (Some(user), None, None, false) => {
+                id::check("user", &user)?;
+                vec![Target::user(user)]
+            }
+            // Each of these is answered by itself.
             (None, Some(users), None, false) => users.into_iter().map(Target::user).collect(),
-            (None, None, Some(group), false) => vec![Target::group(group)],
+            (None, None, Some(group), false) => {
+                id::check("group", &group)?;
+                vec![Target::group(group)]
+            }
             (None, None, None, true) => vec![Target::All],
             _ => {
                 return Err(Failure::bad_request(

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     call::{Asked, Call, NoBody, NoQuery},
     presence::some,
-    schema::{Id, Limit, page_after, page_limit},
+    schema::{Id, Limit, True, page_after, page_limit},
 };
 
 pub(super) struct List;
@@ -53,26 +53,15 @@ impl Call for List {
 #[derive(Deserialize, IntoParams)]
 pub(super) struct Which {
     /// Only those who are online can be listed.
-    #[param(value_type = Option<OnlineOnly>, required = false)]
+    #[param(value_type = True, required = false)]
     online: Option<bool>,
     /// The `next` of the page before.
-    #[param(value_type = Option<Id>, required = false)]
+    #[param(value_type = Id, required = false)]
     after: Option<String>,
     /// 100 unless said.
-    #[param(value_type = Option<Limit>, required = false)]
+    #[param(value_type = Limit, required = false)]
     limit: Option<u32>,
 }
-
-/// True.
-struct OnlineOnly;
-
-impl utoipa::PartialSchema for OnlineOnly {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
-        super::schema::written(serde_json::json!({ "type": "boolean", "enum": [true] }))
-    }
-}
-
-impl ToSchema for OnlineOnly {}
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Users {

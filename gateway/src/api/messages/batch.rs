@@ -25,7 +25,7 @@ impl Call for Post {
     const METHOD: Method = Method::POST;
     const PATH: &'static str = "/api/v1/messages/batch";
     const SUMMARY: &'static str = "Sends up to 1,000 messages";
-    const ABOUT: &'static str = "Those to one target keep their order; others are sent at once. One result for each message, \
+    const ABOUT: &'static str = "Those to one target keep their order; others are sent at once. A message that cannot be is an error of the whole call, and nothing is sent. One result for each message, \
                                  and where that has several targets `results` with one for each. All of them together may \
                                  have 10,000 targets.";
     type Query = NoQuery;
@@ -38,35 +38,28 @@ impl Call for Post {
             let most = limits::TARGETS_PER_CALL;
             return Err(Failure::bad_request(format!("\"messages\" must be 1 to {most}")));
         }
-        let messages: Vec<_> = messages
-            .into_iter()
-            .map(|Object(message)| Planned::of(message))
-            .collect();
-        let targets = messages.iter().flatten().map(|planned| planned.targets.len());
+        let planned = messages.into_iter().enumerate().map(|(place, Object(message))| {
+            let planned = Planned::of(message);
+            planned.map_err(|failure| Failure::new(failure.code, format!("messages[{place}]: {}", failure.message)))
+        });
+        let messages = planned.collect::<Result<Vec<_>, _>>()?;
+        let targets = messages.iter().map(|planned| planned.targets.len());
         if targets.sum::<usize>() > TARGETS {
             return Err(Failure::new(
                 ErrorCode::TooLarge,
                 format!("more than {TARGETS} targets"),
             ));
         }
-        let jobs = messages
-            .iter()
-            .enumerate()
-            .filter_map(|(place, planned)| Some((place, planned.as_ref().ok()?)));
+        let jobs = messages.iter().enumerate();
         let jobs = jobs.flat_map(|(place, planned)| planned.jobs(place));
-        let mut sent = send_all(asked.gateway, asked.key, jobs.collect())
-            .await
-            .into_iter()
-            .peekable();
-        let results = messages.iter().enumerate().map(|(place, planned)| match planned {
-            Err(failure) => BatchOutcome::One(failure.into()),
-            Ok(planned) => {
-                let mut results = Vec::with_capacity(planned.targets.len());
-                while let Some((_, outcome)) = sent.next_if(|((of, _), _)| *of == place) {
-                    results.push(outcome);
-                }
-                planned.outcome(results)
+        let sent = send_all(asked.gateway, asked.key, jobs.collect()).await;
+        let mut sent = sent.into_iter().peekable();
+        let results = messages.iter().enumerate().map(|(place, planned)| {
+            let mut results = Vec::with_capacity(planned.targets.len());
+            while let Some((_, outcome)) = sent.next_if(|((of, _), _)| *of == place) {
+                results.push(outcome);
             }
+            planned.outcome(results)
         });
         Ok(BatchResults {
             results: results.collect(),
