@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use bytesize::ByteSize;
 use herald_router::{
-    config::{Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TlsSettings, check_node, load},
+    config::{
+        EventSettings, Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TlsSettings, WebhookSettings,
+        check_node, check_webhooks, load,
+    },
     policy::Policy,
 };
 use ipnet::IpNet;
@@ -53,6 +56,9 @@ pub struct GatewayConfig {
     pub router: Policy,
     /// The log of the router inside.
     pub log: LogSettings,
+    pub events: EventSettings,
+    /// Of the router inside.
+    pub webhooks: Vec<WebhookSettings>,
     pub logging: LoggingSettings,
     /// Set by the flag only.
     #[serde(skip)]
@@ -81,6 +87,8 @@ impl Default for GatewayConfig {
                 max_bytes: ByteSize::mib(256),
                 ..LogSettings::default()
             },
+            events: EventSettings::default(),
+            webhooks: Vec::new(),
             logging: LoggingSettings::default(),
             dev: false,
         }
@@ -193,6 +201,11 @@ impl GatewayConfig {
         self.nats.check(faults);
         self.router.check("router", faults);
         self.log.check(faults);
+        self.events.check(faults);
+        check_webhooks(&self.webhooks, &self.events, faults);
+        if !self.webhooks.is_empty() && !self.nats.urls.is_empty() {
+            faults.add("webhooks", "with NATS they stand in the routers' files");
+        }
         self.limits.check(faults);
         self.presence.check(faults);
         self.session.check(faults);

@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::future;
 use herald_proto::{CloseCode, subject::Names};
-use herald_router::{bus::Bus, config::Faults};
+use herald_router::{bus::Bus, config::Faults, events::Emitter};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -49,6 +49,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 mod article;
 mod connect;
+mod happened;
 
 pub use connect::{Refused, start};
 
@@ -80,6 +81,8 @@ pub struct Gateway {
     names: Names,
     flushers: Flushers,
     pub metrics: Metrics,
+    /// What happens here, for the application.
+    pub events: Emitter,
     /// How often the users of `/command` and `/poll` may come.
     pub callers: Callers,
     /// Tasks of connections and commands.
@@ -124,6 +127,7 @@ impl Gateway {
             names,
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
             callers: Callers::new(&limits),
+            events: Emitter::new(&node, config.events.kinds.iter().copied()),
             dev: config.dev,
             node,
             limits,
@@ -153,6 +157,7 @@ impl Gateway {
             self.callers.run(),
             self.flushers.run(),
             self.routers.run(&self.tasks),
+            self.events.run(&self.bus),
             reread::run(self.clone()),
         );
     }
@@ -223,6 +228,7 @@ impl Gateway {
         self.hub.detach_all(conn, &member.user);
         self.watching.leave(conn);
         if welcomed {
+            self.tell_disconnected(conn);
             self.metrics.disconnected(conn.dialect);
         }
         conn.counts().then_some(member.user)

@@ -9,7 +9,11 @@ use herald_proto::{
     cluster::{ConnectCommand, Session},
     id, msg_id, subject,
 };
-use herald_router::failure::Failure;
+use herald_router::{
+    events::{Event, Kind},
+    failure::Failure,
+};
+use serde_json::json;
 
 use crate::{
     accounts::Busy,
@@ -156,6 +160,11 @@ async fn begin(request: &Request<'_>, welcome: &Welcome, id: &str) -> Result<(St
         ..Session::default()
     };
     let session = gateway.sessions.begin(user, id, session).await?;
+    gateway.events.emit(Kind::Login, || {
+        let (account, address) = (&session.account, &session.address);
+        let more = json!({ "session": id, "account": account, "address": address });
+        Event::new(Kind::Login, user.as_str(), more)
+    });
     for older in gateway.sessions.to_make_way(user, id, &session).await? {
         gateway.sessions.end(&gateway.routers, user, &older, true).await?;
     }

@@ -9,10 +9,11 @@ use herald_router::{
     bus::{Bus, memory, nats},
     cli::ConfigError,
     core::Router,
+    events::Emitter,
     http, service,
     service::Readiness,
     shutdown::{Hangups, Signals},
-    status, telemetry,
+    status, telemetry, webhooks,
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -46,7 +47,7 @@ pub async fn run(
         .clone()
         .unwrap_or_else(|| format!("gw-{:08x}", rand::random::<u32>()));
     let bus = bus(&config, &node, &background, &tasks).await?;
-    let inside = embedded(&config, &node, &bus, &background, &tasks);
+    let inside = embedded(&config, &node, &bus, &background, &tasks)?;
 
     let stop = CancellationToken::new();
     let gateway = Gateway::new(&config, node.clone(), &bus, stop.clone())?;
@@ -123,13 +124,15 @@ async fn bus(
     tasks: &TaskTracker,
 ) -> anyhow::Result<Bus> {
     if config.nats.urls.is_empty() {
-        return Ok(memory::bus(config.log.limits()));
+        let names = Names::new(config.nats.prefix.clone());
+        return Ok(memory::bus_with(config.log.limits(), config.events.limits(), names));
     }
     let settings = nats::NatsConfig {
         urls: config.nats.urls(),
         prefix: config.nats.prefix.clone(),
         name: node.to_owned(),
         limits: config.log.limits(),
+        events: None,
         provision: false,
     };
     Ok(nats::bus(settings, background.clone(), tasks).await?)
@@ -142,13 +145,17 @@ fn embedded(
     bus: &Bus,
     background: &CancellationToken,
     tasks: &TaskTracker,
-) -> Option<Readiness> {
+) -> anyhow::Result<Option<Readiness>> {
     if !config.nats.urls.is_empty() {
-        return None;
+        return Ok(None);
     }
     let names = Names::new(config.nats.prefix.clone());
-    let router = Router::new(bus.clone(), config.router.clone(), names);
-    Some(service::start(router, node, background.clone(), tasks))
+    webhooks::start(bus, &names, node, &config.webhooks, id::now_ms(), background, tasks)?;
+    let events = Emitter::new(node, config.events.kinds.iter().copied());
+    let router = Router::new(bus.clone(), config.router.clone(), names).with_events(events);
+    let (teller, end) = (router.clone(), background.clone());
+    tasks.spawn(async move { end.run_until_cancelled(teller.events().run(teller.bus())).await });
+    Ok(Some(service::start(router, node, background.clone(), tasks)))
 }
 
 fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: CancellationToken) -> Ready {
@@ -208,6 +215,9 @@ async fn drain(gateway: &Arc<Gateway>, window: Duration, stop: &CancellationToke
     gateway.tasks.close();
     if tokio::time::timeout(GOODBYE, gateway.tasks.wait()).await.is_err() {
         warn!("not all connections ended in time");
+    }
+    if tokio::time::timeout(GOODBYE, gateway.events.flushed()).await.is_err() {
+        warn!("not all events could be published");
     }
     gateway.keep_cursors().await;
     gateway.presence.leave().await;

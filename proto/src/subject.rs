@@ -191,6 +191,24 @@ impl Names {
         format!("{}.connections", self.node(node))
     }
 
+    /// Where what happened is published; `kind` is a plain token, or `>`.
+    pub fn event(&self, kind: &str) -> String {
+        format!("{}.event.{kind}", self.prefix)
+    }
+
+    pub fn event_stream(&self) -> String {
+        format!("{}_EVENTS", self.flat_prefix())
+    }
+
+    /// Where what could not be delivered to a hook is put aside; its name is a plain token, or `>`.
+    pub fn parked(&self, hook: &str) -> String {
+        format!("{}.parked.{hook}", self.prefix)
+    }
+
+    pub fn parked_stream(&self) -> String {
+        format!("{}_PARKED", self.flat_prefix())
+    }
+
     /// Where any node says how it is.
     pub fn node_status(&self, node: &str) -> String {
         format!("{}.status", self.node(node))

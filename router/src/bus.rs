@@ -1,10 +1,11 @@
 //! The bus: the one seam between Herald and what carries its messages.
 //!
-//! Three small capabilities, [`PubSub`], [`Log`] and [`Kv`], each with an implementation in memory (the embedded default)
+//! Four small capabilities, [`PubSub`], [`Log`], [`Kv`] and [`Events`], each with an implementation in memory (the embedded default)
 //! and one over NATS. `tests/tests/bus.rs` holds both to the same promises. Callers use these and nothing beneath them.
 
 use std::{borrow::Cow, sync::Arc};
 
+mod events;
 pub mod fault;
 mod kv;
 mod log;
@@ -13,6 +14,7 @@ mod message;
 pub mod nats;
 mod pubsub;
 
+pub use events::{EventBounds, EventEntry, EventLimits, Events};
 pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Watch};
 pub use log::{
     Appended, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
@@ -21,12 +23,13 @@ pub use message::{Headers, Message};
 pub use pubsub::{BusState, PubSub, Reply, Request, Requests};
 pub(crate) use pubsub::{ReplyTo, Source};
 
-/// A handle to all three capabilities; cloning is cheap.
+/// A handle to all four capabilities; cloning is cheap.
 #[derive(Clone)]
 pub struct Bus {
     pub pubsub: Arc<dyn PubSub>,
     pub log: Arc<dyn Log>,
     pub kv: Arc<dyn Kv>,
+    pub events: Arc<dyn Events>,
 }
 
 impl Bus {

@@ -8,9 +8,11 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{bus::LogLimits, policy::Policy};
 
+pub mod events;
 pub mod load;
 pub mod tls;
 
+pub use events::{EventSettings, WebhookSettings, check_webhooks};
 pub use load::{Fault, Faults};
 pub use tls::TlsSettings;
 
@@ -27,6 +29,8 @@ pub struct RouterConfig {
     pub nats: NatsSettings,
     pub policy: Policy,
     pub log: LogSettings,
+    pub events: EventSettings,
+    pub webhooks: Vec<WebhookSettings>,
     pub logging: LoggingSettings,
 }
 
@@ -45,6 +49,8 @@ impl Default for RouterConfig {
             },
             policy: Policy::default(),
             log: LogSettings::default(),
+            events: EventSettings::default(),
+            webhooks: Vec::new(),
             logging: LoggingSettings::default(),
         }
     }
@@ -167,6 +173,8 @@ impl RouterConfig {
         self.nats.check(faults);
         self.policy.check("policy", faults);
         self.log.check(faults);
+        self.events.check(faults);
+        check_webhooks(&self.webhooks, &self.events, faults);
         if let Some(tls) = &self.admin.tls {
             tls.check("admin.tls", faults);
         }

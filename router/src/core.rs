@@ -11,7 +11,7 @@ use herald_proto::{
 use parking_lot::RwLock;
 use prost::Message;
 
-use crate::{bus::Bus, directory::Directory, failure::Failure, metrics, policy::Policy};
+use crate::{bus::Bus, directory::Directory, events::Emitter, failure::Failure, metrics, policy::Policy};
 
 mod deletion;
 mod delivery;
@@ -28,6 +28,7 @@ pub struct Router {
     pub(crate) policy: Arc<Policy>,
     pub(crate) directory: Arc<RwLock<Directory>>,
     pub(crate) names: Arc<Names>,
+    pub(crate) events: Emitter,
 }
 
 impl Router {
@@ -37,7 +38,18 @@ impl Router {
             directory: Arc::new(RwLock::new(Directory::new(!policy.last_seen_kept.is_zero()))),
             policy: Arc::new(policy),
             names: Arc::new(names),
+            events: Emitter::none(),
         }
+    }
+
+    /// What happens here is told by this one.
+    #[must_use]
+    pub fn with_events(self, events: Emitter) -> Self {
+        Self { events, ..self }
+    }
+
+    pub fn events(&self) -> &Emitter {
+        &self.events
     }
 
     pub fn bus(&self) -> &Bus {

@@ -30,11 +30,22 @@ pub struct Directory {
     online: BTreeSet<Id>,
     /// Who has gone offline since this was last asked.
     gone: Vec<Id>,
+    /// Who has turned since this was last asked; None: nobody asks.
+    turns: Option<Vec<Turn>>,
     /// Who has left which group, by whose word is ahead of the bucket's watch; with the offset of the change. Gone as
     /// soon as the watch says so too.
     left: HashMap<(Id, Id), u64>,
     /// Which groups were deleted of late, with the offset of the deletion: what began before it counts no more.
     deleted: HashMap<Id, u64>,
+}
+
+/// A user has come online, or gone offline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    pub user: Id,
+    pub online: bool,
+    /// Since when, or when it was last seen; 0 where that is not known. Unix milliseconds.
+    pub since: u64,
 }
 
 impl Directory {
@@ -46,6 +57,7 @@ impl Directory {
             presence: Table::new(remembers),
             online: BTreeSet::new(),
             gone: Vec::new(),
+            turns: None,
             left: HashMap::new(),
             deleted: HashMap::new(),
         }
@@ -80,9 +92,13 @@ impl Directory {
 
     /// Tells the table of presences something, and follows what changes by it.
     pub fn presence_mut<T>(&mut self, act: impl FnOnce(&mut Table) -> T) -> T {
+        // What a table that begins is told has happened before.
+        let begun = self.presence.has_begun();
         let told = act(&mut self.presence);
         for change in self.presence.take_changes() {
-            self.recount(&change);
+            if self.recount(&change) && begun {
+                self.note_turn(&change);
+            }
             if !change.online {
                 self.gone.push(change.user);
             }
@@ -92,6 +108,28 @@ impl Directory {
 
     pub fn take_gone(&mut self) -> Vec<Id> {
         std::mem::take(&mut self.gone)
+    }
+
+    /// From now on turns are kept for whoever takes them.
+    pub fn note_turns(&mut self) {
+        self.turns.get_or_insert_default();
+    }
+
+    pub fn take_turns(&mut self) -> Vec<Turn> {
+        self.turns.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn note_turn(&mut self, change: &Change) {
+        if let Some(turns) = &mut self.turns {
+            turns.push(Turn {
+                user: change.user.clone(),
+                online: change.online,
+                since: match change.online {
+                    true => self.presence.since(&change.user),
+                    false => self.presence.last_seen(&change.user),
+                },
+            });
+        }
     }
 
     pub fn put_member(&mut self, group: &str, user: &str, from_sequence: u64) {
@@ -298,15 +336,14 @@ impl Directory {
         }
     }
 
-    /// A user has come online or gone offline.
-    fn recount(&mut self, change: &Change) {
-        if change.online {
-            self.online.insert(change.user.clone());
-        } else {
-            self.online.remove(&change.user);
-        }
+    /// A user has come online or gone offline. False where that was known.
+    fn recount(&mut self, change: &Change) -> bool {
+        let turned = match change.online {
+            true => self.online.insert(change.user.clone()),
+            false => self.online.remove(&change.user),
+        };
         let Some((user, entry)) = self.users.get_key_value(&change.user) else {
-            return;
+            return turned;
         };
         for group in entry.groups.keys() {
             if let Some(group) = self.groups.get_mut(group) {
@@ -317,6 +354,7 @@ impl Directory {
                 }
             }
         }
+        turned
     }
 }
 

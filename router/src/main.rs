@@ -11,14 +11,19 @@ use herald_router::{
     cli::{self, ConfigError},
     config::{self, Faults, RouterConfig, Secret},
     core::Router,
+    events::Emitter,
     http, metrics,
     policy::Policy,
     service::{self, Readiness},
     shutdown::{Hangups, Signals},
     status, telemetry,
     tls::Tls,
+    webhooks,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// What happened last is told within this.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -162,6 +167,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
             prefix: config.nats.prefix.clone(),
             name: node.clone(),
             limits: config.log.limits(),
+            events: (!config.events.kinds.is_empty()).then(|| config.events.limits()),
             provision: true,
         },
         bus_stop.clone(),
@@ -170,7 +176,12 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     .await?;
 
     let names = Names::new(config.nats.prefix.clone());
-    let router = Router::new(bus, config.policy.clone(), names);
+    webhooks::start(&bus, &names, &node, &config.webhooks, id::now_ms(), &stop, &tasks)?;
+    let events = Emitter::new(&node, config.events.kinds.iter().copied());
+    let router = Router::new(bus, config.policy.clone(), names).with_events(events);
+    // Outlives the service: what happened last is still told.
+    let (emitting, teller, end) = (router.events().clone(), router.clone(), bus_stop.clone());
+    bus_tasks.spawn(async move { end.run_until_cancelled(teller.events().run(teller.bus())).await });
     let readiness = service::start(router.clone(), &node, stop.clone(), &tasks);
     let draining = stop.clone();
     let tell = tell_status(router.clone(), readiness.clone(), node.clone());
@@ -208,6 +219,9 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     tasks.close();
     if tokio::time::timeout(config.drain, tasks.wait()).await.is_err() {
         tracing::warn!("the drain time ended before all commands did");
+    }
+    if tokio::time::timeout(GOODBYE, emitting.flushed()).await.is_err() {
+        tracing::warn!("not all events could be published");
     }
     admin_stop.cancel();
     bus_stop.cancel();

@@ -6,6 +6,7 @@ use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_h
 
 use crate::{
     bus::{Appended, BusError},
+    events::Kind,
     failure::Failure,
     tls::TlsMetrics,
 };
@@ -16,6 +17,10 @@ const APPENDS: &str = "herald_router_log_appends_total";
 const APPEND_SECONDS: &str = "herald_router_log_append_seconds";
 const ONLINE: &str = "herald_router_users_online";
 const GROUPS: &str = "herald_router_groups";
+const EVENTS: &str = "herald_events_total";
+const WEBHOOK_REQUESTS: &str = "herald_webhook_requests_total";
+const WEBHOOK_SECONDS: &str = "herald_webhook_request_seconds";
+const WEBHOOK_EVENTS: &str = "herald_webhook_events_total";
 const TLS_HANDSHAKES: &str = "herald_router_tls_handshakes_total";
 const TLS_EXPIRES: &str = "herald_router_tls_certificate_expires_timestamp_seconds";
 const BUS_CALLS: &str = "herald_bus_waiting_calls";
@@ -44,6 +49,23 @@ pub fn describe() {
     describe_gauge!(
         GROUPS,
         "Groups with members in the whole cluster, as this router knows it"
+    );
+    describe_counter!(
+        EVENTS,
+        "Events of this node, by kind and outcome (published, dropped: the queue was full, refused: by the bus)"
+    );
+    describe_counter!(
+        WEBHOOK_REQUESTS,
+        "Requests to a webhook, by its name and outcome (accepted, refused, failed)"
+    );
+    describe_histogram!(
+        WEBHOOK_SECONDS,
+        Unit::Seconds,
+        "Time that a webhook takes for a request"
+    );
+    describe_counter!(
+        WEBHOOK_EVENTS,
+        "Events for a webhook, by its name and outcome (delivered, parked, lost: no longer kept)"
     );
     describe_counter!(TLS_HANDSHAKES, "TLS handshakes of the admin listener, by outcome");
     describe_gauge!(
@@ -102,6 +124,28 @@ pub(crate) fn append(took: Duration, outcome: Result<&Appended, &BusError>) {
     };
     counter!(APPENDS, "outcome" => outcome).increment(1);
     histogram!(APPEND_SECONDS).record(took.as_secs_f64());
+}
+
+pub(crate) fn event(kind: Kind, outcome: &'static str) {
+    counter!(EVENTS, "kind" => kind.as_str(), "outcome" => outcome).increment(1);
+}
+
+/// Names of webhooks are of the configuration.
+pub(crate) fn webhook(name: &str, outcome: &'static str, events: usize, took: Duration) {
+    counter!(WEBHOOK_REQUESTS, "webhook" => name.to_owned(), "outcome" => outcome).increment(1);
+    histogram!(WEBHOOK_SECONDS, "webhook" => name.to_owned()).record(took.as_secs_f64());
+    if outcome == "accepted" {
+        let delivered = counter!(WEBHOOK_EVENTS, "webhook" => name.to_owned(), "outcome" => "delivered");
+        delivered.increment(events as u64);
+    }
+}
+
+pub(crate) fn webhook_parked(name: &str) {
+    counter!(WEBHOOK_EVENTS, "webhook" => name.to_owned(), "outcome" => "parked").increment(1);
+}
+
+pub(crate) fn webhook_lost(name: &str, events: u64) {
+    counter!(WEBHOOK_EVENTS, "webhook" => name.to_owned(), "outcome" => "lost").increment(events);
 }
 
 pub(crate) fn directory(online: usize, groups: usize) {

@@ -16,6 +16,7 @@ use crate::{
     beat,
     bus::{Bucket, Bus, BusError, BusState, Request, Requests},
     core::Router,
+    events::tell,
     metrics,
     presence::Fact,
     watches,
@@ -84,6 +85,9 @@ pub fn start(router: Router, node: &str, shutdown: CancellationToken, tasks: &Ta
         shutdown.clone(),
         tasks,
     );
+    let tell = tell::run(router.clone(), node.to_owned());
+    let end = shutdown.clone();
+    tasks.spawn(async move { end.run_until_cancelled(tell).await });
     let mut state = readiness.clone();
     let commands = tasks.clone();
     tasks.spawn(async move {

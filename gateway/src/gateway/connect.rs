@@ -121,6 +121,7 @@ impl Gateway {
             self.announced(&user).await;
         }
         self.metrics.connected(conn.dialect);
+        self.tell_connected(conn);
         entered
     }
 

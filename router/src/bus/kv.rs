@@ -19,15 +19,18 @@ pub enum Bucket {
     Sessions,
     Revoked,
     Cursors,
+    /// Of webhooks: who delivers to each, and how far.
+    Hooks,
 }
 
 impl Bucket {
-    pub const ALL: [Bucket; 5] = [
+    pub const ALL: [Bucket; 6] = [
         Bucket::Presence,
         Bucket::Groups,
         Bucket::Sessions,
         Bucket::Revoked,
         Bucket::Cursors,
+        Bucket::Hooks,
     ];
 
     /// The bucket's name after the prefix.
@@ -38,6 +41,7 @@ impl Bucket {
             Bucket::Sessions => "SESSIONS",
             Bucket::Revoked => "REVOKED",
             Bucket::Cursors => "CURSORS",
+            Bucket::Hooks => "HOOKS",
         }
     }
 }

@@ -3,12 +3,16 @@
 
 use std::sync::Arc;
 
-use super::{Bus, BusError, LogLimits, Message, Result};
+use herald_proto::subject::Names;
 
+use super::{Bus, BusError, EventLimits, LogLimits, Message, Result};
+
+mod events;
 mod kv;
 mod log;
 mod pubsub;
 
+pub use events::MemoryEvents;
 pub use kv::MemoryKv;
 pub use log::MemoryLog;
 pub use pubsub::MemoryPubSub;
@@ -28,9 +32,16 @@ pub(super) fn check(message: &Message) -> Result<()> {
 
 /// A new, empty bus. Watches and TTLs need a tokio runtime, the rest does not.
 pub fn bus(limits: LogLimits) -> Bus {
+    bus_with(limits, EventLimits::default(), Names::new("herald"))
+}
+
+/// `names` are those of the subjects on which events are published.
+pub fn bus_with(limits: LogLimits, events: EventLimits, names: Names) -> Bus {
+    let pubsub = Arc::new(MemoryPubSub::default());
     Bus {
-        pubsub: Arc::new(MemoryPubSub::default()),
         log: Arc::new(MemoryLog::new(limits)),
         kv: Arc::new(MemoryKv::new()),
+        events: Arc::new(MemoryEvents::new(events, pubsub.clone(), names)),
+        pubsub,
     }
 }

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Bus, BusState, LogLimits, Result};
+use super::{Bus, BusState, EventLimits, LogLimits, Result};
+use events::NatsEvents;
 pub(super) use headers::to_map as header_map;
 use kv::NatsKv;
 use link::Link;
@@ -22,6 +23,7 @@ mod ack;
 mod calls;
 mod direct;
 mod error;
+mod events;
 mod headers;
 mod kept;
 mod kv;
@@ -44,6 +46,8 @@ pub struct NatsConfig {
     /// The client's name, as NATS' monitoring shows it.
     pub name: String,
     pub limits: LogLimits,
+    /// None: what happens is not kept. Of routers.
+    pub events: Option<EventLimits>,
     /// Create the stream and the buckets and keep their limits: routers do, gateways wait until they are there.
     pub provision: bool,
 }
@@ -79,6 +83,7 @@ pub async fn bus(config: NatsConfig, shutdown: CancellationToken, tasks: &TaskTr
     let bus = Bus {
         pubsub: Arc::new(NatsPubSub::new(shared.clone(), state.subscribe())),
         log: Arc::new(NatsLog::new(shared.clone(), id.subscribe())),
+        events: Arc::new(NatsEvents::new(shared.clone())),
         kv: Arc::new(NatsKv::new(shared.clone())),
     };
     tasks.spawn(Supervisor::new(shared, config, state, id).run());

@@ -15,9 +15,15 @@ use herald_proto::{
     subject,
 };
 use prost::Message;
+use serde_json::json;
 
 use super::Router;
-use crate::{bus::Bucket, failure::Failure, watches};
+use crate::{
+    bus::Bucket,
+    events::{Event, Kind},
+    failure::Failure,
+    watches,
+};
 
 /// Keys of a group that are deleted at once.
 const AT_ONCE: usize = 256;
@@ -53,6 +59,13 @@ impl Router {
         };
         let left = Bytes::from(left.encode_to_vec());
         self.bus.pubsub.publish(&self.names.left(), left).await?;
+        self.events.emit(Kind::Group, || {
+            let more = json!({ "group": group, "deleted": true, "members": count });
+            Event {
+                user: None,
+                ..Event::new(Kind::Group, "", more)
+            }
+        });
         Ok(reply::Reply::Done(Done { sequence, count }))
     }
 

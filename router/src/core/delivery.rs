@@ -1,5 +1,6 @@
 //! `send`: one message to a user, a group or everybody.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use herald_proto::{
     ErrorCode, LogId, Target,
@@ -7,11 +8,13 @@ use herald_proto::{
     id,
 };
 use prost::Message;
+use serde_json::json;
 use tracing::debug;
 
 use super::Router;
 use crate::{
     bus::{Appended, BusError},
+    events::{Event, Kind},
     failure::Failure,
     metrics,
     policy::Scope,
@@ -41,7 +44,11 @@ impl Router {
             original: command.original,
         };
         let copy = self.copy(&sender, &target, command.copy, &stored);
+        let told = self.events.wants(Kind::Message).then(|| stored.clone());
         let mut sent = self.put(&target, stored, command.durable, &command.dedup).await?;
+        if let Some(stored) = told.filter(|stored| stored.id == sent.id) {
+            self.message_sent(&target, stored, &sent);
+        }
         if let Some((inbox, mut copy)) = copy {
             // Of a duplicate, the copy is the first one's too, where that is known.
             if !sent.id.is_empty() {
@@ -52,6 +59,34 @@ impl Router {
         }
         sent.online = self.online(&sender, &target);
         Ok(reply::Reply::Sent(sent))
+    }
+
+    /// Tells the application, under the message's own id.
+    fn message_sent(&self, target: &Target, stored: Stored, sent: &Sent) {
+        let mut message = json!({ "id": stored.id, "time": stored.time, "durable": sent.sequence > 0 });
+        message["to"] = match target {
+            Target::User(user) => json!({ "user": user }),
+            Target::Group(group) => json!({ "group": group }),
+            Target::All => json!({ "all": true }),
+        };
+        if let Some(kind) = stored.kind {
+            message["kind"] = kind.into();
+        }
+        if sent.sequence > 0 {
+            message["offset"] = format!("{}:{}", sent.log, sent.sequence).into();
+        }
+        match serde_json::from_slice(&stored.body) {
+            Ok(body) if stored.content_type.is_empty() => message["body"] = body,
+            _ => {
+                message["body_base64"] = STANDARD.encode(&stored.body).into();
+                message["content_type"] = stored.content_type.into();
+            }
+        }
+        self.events.emit(Kind::Message, || Event {
+            id: stored.id,
+            user: stored.from,
+            ..Event::new(Kind::Message, "", json!({ "message": message }))
+        });
     }
 
     async fn put(&self, target: &Target, message: Stored, durable: bool, dedup: &str) -> Result<Sent, Failure> {

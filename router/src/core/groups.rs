@@ -17,10 +17,16 @@ use herald_proto::{
     id, subject,
 };
 use prost::Message;
+use serde_json::json;
 use tracing::debug;
 
 use super::Router;
-use crate::{bus::Bucket, failure::Failure, watches};
+use crate::{
+    bus::Bucket,
+    events::{Event, Kind},
+    failure::Failure,
+    watches,
+};
 
 /// A token's groups are joined this many at a time.
 const JOINS_AT_ONCE: usize = 16;
@@ -67,6 +73,7 @@ impl Router {
             };
             let left = Bytes::from(left.encode_to_vec());
             self.bus.pubsub.publish(&self.names.left(), left.clone()).await?;
+            self.group_changed(user, group, false);
             self.tell_nodes(user, &command.node, &left).await;
         }
         Ok(reply::Reply::Done(Done {
@@ -163,12 +170,19 @@ impl Router {
                 };
                 let value = Bytes::from(value.encode_to_vec());
                 self.bus.kv.put(Bucket::Groups, &key, value, None).await?;
+                self.group_changed(user, group, true);
                 from_sequence
             }
         };
         // The watch will say so too, a little later; what this router answers is true at once.
         self.directory.write().put_member(group, user, sequence);
         Ok(sequence)
+    }
+
+    /// Tells the application.
+    fn group_changed(&self, user: &str, group: &str, joined: bool) {
+        let more = || json!({ "group": group, "joined": joined });
+        self.events.emit(Kind::Group, || Event::new(Kind::Group, user, more()));
     }
 
     /// Tells the user's gateways and clients of a change, and says from which offset on it holds.

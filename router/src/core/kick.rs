@@ -8,10 +8,16 @@ use herald_proto::{
     id, subject,
 };
 use prost::Message;
+use serde_json::json;
 use tracing::warn;
 
 use super::Router;
-use crate::{bus::Bucket, failure::Failure, presence::Fact};
+use crate::{
+    bus::Bucket,
+    events::{Event, Kind},
+    failure::Failure,
+    presence::Fact,
+};
 
 impl Router {
     pub(super) async fn kick(&self, command: KickCommand) -> Result<reply::Reply, Failure> {
@@ -51,6 +57,7 @@ impl Router {
             sid: session.clone(),
         };
         kv.delete(Bucket::Presence, &presence.key()).await?;
+        self.logged_out(&user, &session, if kicked { "kicked" } else { "logout" });
         let order = Order::EndSession(EndSession { session, kicked });
         let sequence = self.order(&Target::user(user.as_str()), order, &dedup).await?;
         Ok(reply::Reply::Done(Done {
@@ -66,11 +73,23 @@ impl Router {
         // Of these there are watches, which hear of deletions only.
         let present = kv.select(Bucket::Presence, &Fact::prefixes_of(user)).await?;
         for (key, _) in present.entries {
-            if let Some(Fact::Session { .. }) = Fact::of(&key) {
+            if let Some(Fact::Session { sid, .. }) = Fact::of(&key) {
                 kv.delete(Bucket::Presence, &key).await?;
+                self.logged_out(user, &sid, "kicked");
             }
         }
         Ok(())
+    }
+
+    /// Tells the application. Asked twice, it is one event.
+    fn logged_out(&self, user: &str, session: &str, reason: &str) {
+        self.events.emit(Kind::Logout, || {
+            let more = json!({ "session": session, "reason": reason });
+            Event {
+                id: format!("logout.{}", subject::key(&[user, session])),
+                ..Event::new(Kind::Logout, user, more)
+            }
+        });
     }
 
     /// Kept for as long as the policy says; longer than that no token may last.

@@ -116,6 +116,16 @@ impl Table {
         entry.map_or(0, |entry| self.counted(entry).1)
     }
 
+    /// When one who is offline was there last; 0: not known.
+    pub fn last_seen(&self, user: &str) -> u64 {
+        self.seen.of(user)
+    }
+
+    /// Whether the bucket has been told whole once.
+    pub fn has_begun(&self) -> bool {
+        !self.clock.begins()
+    }
+
     /// What is to be written down of one who is offline: when it was last seen.
     pub fn unwritten(&self, user: &str) -> Option<u64> {
         self.seen.unwritten(user)

@@ -64,6 +64,7 @@ pub(crate) fn config(url: String, limits: LogLimits) -> NatsConfig {
         prefix: "test".to_owned(),
         name: "bus-test".to_owned(),
         limits,
+        events: None,
         provision: true,
     }
 }

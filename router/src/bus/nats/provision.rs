@@ -53,7 +53,7 @@ impl Supervisor {
         id: watch::Sender<Option<LogId>>,
     ) -> Self {
         Self {
-            wanted: streams::wanted(&shared.names, &config.limits),
+            wanted: streams::wanted(&shared.names, &config.limits, config.events.as_ref()),
             shared,
             config,
             state,

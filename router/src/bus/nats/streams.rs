@@ -6,10 +6,13 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, Republish, Stor
 use herald_proto::{limits::DEDUP_WINDOW, subject::Names};
 
 use super::kept;
-use crate::bus::{Bucket, LogLimits};
+use crate::bus::{Bucket, EventLimits, LogLimits};
 
 /// How long the trace of a deleted key stays in a bucket: longer than a watch may lag before it begins anew.
 pub(super) const MARKER: Duration = Duration::from_secs(120);
+
+/// How long what could not be delivered is kept for somebody to look at.
+const PARKED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 pub(super) fn bucket_stream(names: &Names, bucket: Bucket) -> String {
     format!("KV_{}", names.bucket(bucket.name()))
@@ -21,9 +24,38 @@ pub(super) fn bucket_subject(names: &Names, bucket: Bucket) -> String {
 }
 
 /// All that must exist.
-pub(super) fn wanted(names: &Names, limits: &LogLimits) -> Vec<Config> {
+pub(super) fn wanted(names: &Names, limits: &LogLimits, events: Option<&EventLimits>) -> Vec<Config> {
     let buckets = Bucket::ALL.into_iter().map(|bucket| kv(names, bucket));
-    std::iter::once(log(names, limits)).chain(buckets).collect()
+    let events = events.into_iter().flat_map(|limits| {
+        [
+            Config {
+                description: Some("Herald: what happened".to_owned()),
+                ..event_stream(names.event_stream(), names.event(">"), limits, limits.max_age)
+            },
+            Config {
+                description: Some("Herald: events that could not be delivered to a webhook".to_owned()),
+                ..event_stream(names.parked_stream(), names.parked(">"), limits, PARKED)
+            },
+        ]
+    });
+    std::iter::once(log(names, limits))
+        .chain(buckets)
+        .chain(events)
+        .collect()
+}
+
+fn event_stream(name: String, subjects: String, limits: &EventLimits, max_age: Duration) -> Config {
+    Config {
+        name,
+        subjects: vec![subjects],
+        max_age,
+        max_bytes: i64::try_from(limits.max_bytes).unwrap_or(i64::MAX),
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        duplicate_window: DEDUP_WINDOW.min(max_age),
+        allow_direct: true,
+        ..unlimited()
+    }
 }
 
 fn log(names: &Names, limits: &LogLimits) -> Config {
