@@ -19,6 +19,7 @@ use crate::{auth::Auth, origin::Origins, proxies::AddressHeader};
 mod admin;
 mod dev;
 mod dialects;
+mod hooks;
 mod limits;
 mod services;
 mod session;
@@ -26,6 +27,7 @@ mod session;
 pub use admin::{AdminSettings, ApiKeySettings};
 pub use dev::{DEV_API_KEY, DEV_TOKEN_KEY};
 pub use dialects::{DialectSettings, DialectsSettings};
+pub use hooks::{HookSettings, HooksSettings, OnFailure};
 pub use limits::LimitSettings;
 pub use services::{AUTH, ECHO, ERROR_OPCODE, Key as RouteKey, MessageId, RouteSettings, ServiceSettings, is_name};
 pub use session::{AccountSettings, LoginSettings, Relogin, SessionSettings};
@@ -52,6 +54,8 @@ pub struct GatewayConfig {
     /// Backends, by name; one without a table is reached over NATS.
     pub services: BTreeMap<String, ServiceSettings>,
     pub routes: Vec<RouteSettings>,
+    /// Those of the services that decide.
+    pub hooks: HooksSettings,
     /// The rules of the router inside; routers of a cluster have their own.
     pub router: Policy,
     /// The log of the router inside.
@@ -81,6 +85,7 @@ impl Default for GatewayConfig {
             presence: PresenceSettings::default(),
             services: BTreeMap::new(),
             routes: Vec::new(),
+            hooks: HooksSettings::default(),
             router: Policy::default(),
             log: LogSettings {
                 // In memory: a fraction of what a NATS server keeps on disk.
@@ -214,6 +219,7 @@ impl GatewayConfig {
         self.admin.check(faults);
         services::check_services(&self.services, &self.closed_services(), faults);
         services::check_routes(&self.routes, faults);
+        self.hooks.check(faults);
         self.check_addresses(faults);
         self.dialects.check(&self.public.listen, faults);
         self.check_tls(faults);
@@ -272,7 +278,10 @@ impl GatewayConfig {
     pub fn closed_services(&self) -> Vec<&str> {
         let login = [&self.login.service, &self.login.then];
         let login = login.into_iter().filter_map(Option::as_deref);
-        std::iter::once(AUTH).chain(login).collect()
+        std::iter::once(AUTH)
+            .chain(login)
+            .chain(self.hooks.services())
+            .collect()
     }
 
     /// What `--dev` changes.

@@ -23,6 +23,7 @@ use crate::{
     cursors::Cursors,
     dialect::{Dialect, Keeps},
     elsewhere,
+    hooks::Hooks,
     hub::Hub,
     login::Login,
     metrics::Metrics,
@@ -66,6 +67,8 @@ pub struct Gateway {
     pub routers: Routers,
     /// The application's backends.
     pub services: Services,
+    /// Which of them decide with us.
+    pub hooks: Hooks,
     /// Which of them gets what.
     pub routes: Routes,
     /// The articles' dialects, and what holds for each.
@@ -100,14 +103,16 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let limits = config.limits.clone();
         let names = Names::new(config.nats.prefix.clone());
+        let services = Services::new(config, bus, &names)?;
         Ok(Arc::new(Self {
+            hooks: Hooks::new(&config.hooks, &services),
+            services,
             auth: Auth::new(&config.auth)?,
             origins: Origins::new(&config.public.origins, config.dev),
             addresses: Addresses::new(&limits),
             proxies: Proxies::new(&config.public.trusted_proxies, config.public.client_address),
             login: Login::new(config),
             hub: Hub::new(bus.clone(), &names, LINGER, tasks.clone(), metrics.clone()),
-            services: Services::new(config, bus, &names)?,
             routes: Routes::new(config),
             routers: Routers::new(bus.clone(), names.clone(), metrics.clone()),
             paths: Paths::new(&config.dialects, &limits),

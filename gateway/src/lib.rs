@@ -17,6 +17,7 @@ pub mod dialect;
 mod elsewhere;
 pub mod event;
 pub mod gateway;
+pub mod hooks;
 pub mod http_body;
 pub mod hub;
 pub mod keeper;

@@ -43,6 +43,7 @@ const HTTP_REQUESTS: &str = "herald_gateway_http_requests_total";
 const CALLS: &str = "herald_gateway_calls_total";
 const CALL_SECONDS: &str = "herald_gateway_call_seconds";
 const CALLS_IN_FLIGHT: &str = "herald_gateway_calls_in_flight";
+const HOOKS: &str = "herald_gateway_hooks_total";
 const TLS_HANDSHAKES: &str = "herald_gateway_tls_handshakes_total";
 const TLS_EXPIRES: &str = "herald_gateway_tls_certificate_expires_timestamp_seconds";
 const BUS_READY: &str = "herald_gateway_bus_ready";
@@ -53,6 +54,10 @@ pub fn describe() {
     describe_counter!(
         CLOSES,
         "Connections closed, by close code; \"peer\": the client closed or went away"
+    );
+    describe_counter!(
+        HOOKS,
+        "Decisions of the application's hooks, by hook and outcome (allowed, refused, failed_open, failed_closed)"
     );
     describe_counter!(COMMANDS, "Frames and requests from clients, by what they asked for");
     describe_counter!(PUSHED, "Pushes put into connections' outboxes");
@@ -268,6 +273,10 @@ pub fn command(verb: &'static str) {
 
 pub fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+pub fn hook(name: &'static str, outcome: &'static str) {
+    counter!(HOOKS, "hook" => name, "outcome" => outcome).increment(1);
 }
 
 pub fn login(outcome: &'static str) {

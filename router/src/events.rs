@@ -21,7 +21,10 @@ use herald_proto::id;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
 use tracing::{debug, warn};
 
 use crate::{
@@ -39,6 +42,8 @@ const LANES: usize = 16;
 /// Between tries, while the bus or the stream is away.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// What is to be told before it is done waits so long at most.
+const FIRST: Duration = Duration::from_millis(500);
 /// How soon a flush looks again.
 const SOON: Duration = Duration::from_millis(10);
 
@@ -143,10 +148,16 @@ pub struct Emitter(Arc<Inner>);
 struct Inner {
     node: String,
     kinds: BTreeSet<Kind>,
-    lanes: Vec<mpsc::Sender<Event>>,
-    receivers: Mutex<Vec<mpsc::Receiver<Event>>>,
+    lanes: Vec<mpsc::Sender<Queued>>,
+    receivers: Mutex<Vec<mpsc::Receiver<Queued>>>,
     /// Not published yet.
     waiting: AtomicUsize,
+}
+
+struct Queued {
+    event: Event,
+    /// Told when it is published.
+    done: Option<oneshot::Sender<()>>,
 }
 
 impl Emitter {
@@ -177,20 +188,30 @@ impl Emitter {
     /// Never waits.
     pub fn emit(&self, kind: Kind, make: impl FnOnce() -> Event) {
         if self.wants(kind) {
-            self.put(make());
+            self.put(make(), None);
         }
     }
 
-    fn put(&self, event: Event) {
+    /// Waits until it is published, but not for long: then it waits in the queue like all others. For what would else be
+    /// done and never told, should this node die.
+    pub async fn emit_first(&self, kind: Kind, make: impl FnOnce() -> Event) {
+        if self.wants(kind) {
+            let (done, published) = oneshot::channel();
+            self.put(make(), Some(done));
+            let _in_time = timeout(FIRST, published).await.is_ok();
+        }
+    }
+
+    fn put(&self, event: Event, done: Option<oneshot::Sender<()>>) {
         let mut hasher = DefaultHasher::new();
         event.user.hash(&mut hasher);
         // The remainder is below LANES, so the conversion loses nothing.
         let lane = (hasher.finish() % LANES as u64) as usize;
         let Some(lane) = self.0.lanes.get(lane) else { return };
         self.0.waiting.fetch_add(1, Ordering::AcqRel);
-        if let Err(error) = lane.try_send(event) {
+        if let Err(error) = lane.try_send(Queued { event, done }) {
             self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-            metrics::event(error.into_inner().kind, "dropped");
+            metrics::event(error.into_inner().event.kind, "dropped");
         }
     }
 
@@ -198,8 +219,10 @@ impl Emitter {
     pub async fn run(&self, bus: &Bus) {
         let receivers = std::mem::take(&mut *self.0.receivers.lock());
         let lanes = receivers.into_iter().map(|mut lane| async move {
-            while let Some(event) = lane.recv().await {
+            while let Some(Queued { event, done }) = lane.recv().await {
                 self.publish(bus, event).await;
+                // Nobody may wait any more.
+                let _told = done.is_none_or(|done| done.send(()).is_ok());
                 self.0.waiting.fetch_sub(1, Ordering::AcqRel);
             }
         });

@@ -37,6 +37,7 @@ pub mod tls;
 pub mod token;
 pub mod upgrade;
 pub mod usage;
+pub mod webhook;
 
 /// How long a test waits for what must happen. Generous: it decides only how late a failure is told.
 pub const PATIENCE: Duration = Duration::from_secs(30);

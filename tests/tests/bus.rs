@@ -4,6 +4,8 @@
 mod bounds;
 #[path = "bus/calls.rs"]
 mod calls;
+#[path = "bus/events.rs"]
+mod events;
 #[path = "bus/kv.rs"]
 mod kv;
 #[path = "bus/log.rs"]
@@ -14,6 +16,8 @@ mod outage;
 mod pages;
 #[path = "bus/pubsub.rs"]
 mod pubsub;
+#[path = "bus/purge.rs"]
+mod purge;
 #[path = "bus/select.rs"]
 mod select;
 #[path = "bus/watch.rs"]
@@ -75,6 +79,16 @@ both_buses! {
         reads_come_in_pages
         reading_back_gives_what_stands_before
         reading_back_finds_its_way_through_bursts
+    }
+    purge {
+        a_purge_takes_one_targets_past_and_nothing_else
+        what_comes_after_a_purge_joins_on
+    }
+    events {
+        events_come_back_in_their_one_order
+        an_event_that_is_published_again_is_stored_once
+        subscribers_hear_events_by_kind
+        the_first_event_since_a_time_is_found
     }
     bounds {
         a_full_target_moves_no_bounds

@@ -1,6 +1,6 @@
 //! One ordered command on its way through the cluster.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use herald_proto::{
     Target,
@@ -14,6 +14,7 @@ use crate::{
     gateway::Gateway,
     hub::membership::Change,
     metrics,
+    services::Caller,
     session::Ordered,
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct Job<'a> {
     /// By which, with the serial, a retry is known.
     pub connection: &'a str,
     pub user: &'a str,
+    pub session: Option<&'a str>,
+    pub address: IpAddr,
     pub serial: u64,
 }
 
@@ -35,8 +38,10 @@ impl Job<'_> {
         outcome.unwrap_or_else(Answer::from)
     }
 
-    async fn send(&self, send: Send, broadcast: bool) -> Result<Answer, Failure> {
+    async fn send(&self, mut send: Send, broadcast: bool) -> Result<Answer, Failure> {
         metrics::command("send");
+        let Gateway { hooks, services, .. } = &**self.gateway;
+        hooks.send(services, || self.caller(), &mut send).await?;
         let origin = match &send.key {
             Some(key) => dedup::Origin::Key { user: self.user, key },
             None => dedup::Origin::Command {
@@ -70,6 +75,8 @@ impl Job<'_> {
     async fn join(&self, group: String) -> Result<Answer, Failure> {
         metrics::command("join");
         id::check("group", &group)?;
+        let Gateway { hooks, services, .. } = &**self.gateway;
+        hooks.join(services, || self.caller(), &group).await?;
         self.gateway.hub.prepare(&group).await?;
         let done = self.gateway.routers.join(&self.member_command(&group)).await?;
         self.follow(&group, done.sequence, true).await?;
@@ -84,6 +91,15 @@ impl Job<'_> {
             self.follow(&group, done.sequence, false).await?;
         }
         Ok(Answer::Left { group })
+    }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            user: Some(self.user.to_owned()),
+            session: self.session.map(str::to_owned),
+            connection: Some(self.connection.to_owned()),
+            address: self.address,
+        }
     }
 
     fn member_command(&self, group: &str) -> MemberCommand {

@@ -163,10 +163,13 @@ impl Conversation {
         let waits = self.conn.reader_waits();
         lanes
             .in_order(async move {
+                let session = conn.member().and_then(|member| member.session);
                 let job = Job {
                     gateway: &gateway,
                     connection: &conn.id,
                     user: &user,
+                    session: session.as_deref(),
+                    address: conn.address,
                     serial,
                 };
                 let to_itself = conn.dialect.answers_after_delivery() && command.is_to_user(&user);

@@ -1,6 +1,6 @@
 //! How a client whose token has been verified becomes connected.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use herald_proto::{
     CloseCode, ErrorCode, Target,
@@ -100,6 +100,7 @@ impl Gateway {
         start: &Start,
         device: Option<&str>,
     ) -> Result<Entered, Refused> {
+        let identity = &*self.allowed(conn, identity, device).await?;
         let user: Arc<str> = identity.user.as_str().into();
         conn.set_member(Member {
             user: user.clone(),
@@ -123,6 +124,26 @@ impl Gateway {
         self.metrics.connected(conn.dialect);
         self.tell_connected(conn);
         entered
+    }
+
+    /// The application may refuse it, and may know of groups that the token does not name.
+    async fn allowed<'a>(
+        &self,
+        conn: &Conn,
+        identity: &'a Identity,
+        device: Option<&str>,
+    ) -> Result<Cow<'a, Identity>, Refused> {
+        let session = identity.session.as_ref().map(|session| session.id.as_str());
+        let hook = self
+            .hooks
+            .connect(&self.services, conn, &identity.user, session, device);
+        let groups = hook.await?;
+        if groups.is_empty() {
+            return Ok(Cow::Borrowed(identity));
+        }
+        let mut identity = identity.clone();
+        identity.groups.extend(groups);
+        Ok(Cow::Owned(identity))
     }
 
     /// A cluster that fails over just now is waited for: refusing would only bring the client back at once.

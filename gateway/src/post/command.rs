@@ -72,6 +72,8 @@ async fn answer(gateway: &Arc<Gateway>, identity: &Identity, inbound: Inbound, c
                 gateway,
                 connection: &connection,
                 user: &identity.user,
+                session: identity.session.as_ref().map(|session| session.id.as_str()),
+                address: client,
                 serial: SERIAL,
             };
             job.run(command).await

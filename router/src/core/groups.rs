@@ -63,6 +63,7 @@ impl Router {
         let mut sequence = 0;
         if self.bus.kv.get_latest(Bucket::Groups, &key).await?.is_some() {
             sequence = self.tell(user, group, false, &command.dedup).await?;
+            self.tell_application(user, group, false).await;
             self.bus.kv.delete(Bucket::Groups, &key).await?;
             self.directory.write().leave(group, user, sequence);
             // Sent before the answer is, so that no other router lets the user send after it.
@@ -73,7 +74,6 @@ impl Router {
             };
             let left = Bytes::from(left.encode_to_vec());
             self.bus.pubsub.publish(&self.names.left(), left.clone()).await?;
-            self.group_changed(user, group, false);
             self.tell_nodes(user, &command.node, &left).await;
         }
         Ok(reply::Reply::Done(Done {
@@ -169,8 +169,8 @@ impl Router {
                     from_sequence,
                 };
                 let value = Bytes::from(value.encode_to_vec());
+                self.tell_application(user, group, true).await;
                 self.bus.kv.put(Bucket::Groups, &key, value, None).await?;
-                self.group_changed(user, group, true);
                 from_sequence
             }
         };
@@ -179,10 +179,10 @@ impl Router {
         Ok(sequence)
     }
 
-    /// Tells the application.
-    fn group_changed(&self, user: &str, group: &str, joined: bool) {
-        let more = || json!({ "group": group, "joined": joined });
-        self.events.emit(Kind::Group, || Event::new(Kind::Group, user, more()));
+    /// Before it is done: one who asks again, because this router died, is told that nothing has changed.
+    async fn tell_application(&self, user: &str, group: &str, joined: bool) {
+        let event = || Event::new(Kind::Group, user, json!({ "group": group, "joined": joined }));
+        self.events.emit_first(Kind::Group, event).await;
     }
 
     /// Tells the user's gateways and clients of a change, and says from which offset on it holds.

@@ -49,15 +49,18 @@ impl Router {
         } = command;
         id::check("user", &user)?;
         id::check("session", &session)?;
+        let (kv, key) = (&self.bus.kv, subject::key(&[&user, &session]));
+        if kv.get_latest(Bucket::Sessions, &key).await?.is_some() {
+            let reason = if kicked { "kicked" } else { "logout" };
+            self.tell_logout(&user, &session, reason).await;
+        }
         // First: who is cut off comes back at once.
-        let kv = &self.bus.kv;
-        kv.delete(Bucket::Sessions, &subject::key(&[&user, &session])).await?;
+        kv.delete(Bucket::Sessions, &key).await?;
         let presence = Fact::Session {
             user: user.clone(),
             sid: session.clone(),
         };
         kv.delete(Bucket::Presence, &presence.key()).await?;
-        self.logged_out(&user, &session, if kicked { "kicked" } else { "logout" });
         let order = Order::EndSession(EndSession { session, kicked });
         let sequence = self.order(&Target::user(user.as_str()), order, &dedup).await?;
         Ok(reply::Reply::Done(Done {
@@ -74,22 +77,20 @@ impl Router {
         let present = kv.select(Bucket::Presence, &Fact::prefixes_of(user)).await?;
         for (key, _) in present.entries {
             if let Some(Fact::Session { sid, .. }) = Fact::of(&key) {
+                self.tell_logout(user, &sid, "kicked").await;
                 kv.delete(Bucket::Presence, &key).await?;
-                self.logged_out(user, &sid, "kicked");
             }
         }
         Ok(())
     }
 
     /// Tells the application. Asked twice, it is one event.
-    fn logged_out(&self, user: &str, session: &str, reason: &str) {
-        self.events.emit(Kind::Logout, || {
-            let more = json!({ "session": session, "reason": reason });
-            Event {
-                id: format!("logout.{}", subject::key(&[user, session])),
-                ..Event::new(Kind::Logout, user, more)
-            }
-        });
+    async fn tell_logout(&self, user: &str, session: &str, reason: &str) {
+        let event = || Event {
+            id: format!("logout.{}", subject::key(&[user, session])),
+            ..Event::new(Kind::Logout, user, json!({ "session": session, "reason": reason }))
+        };
+        self.events.emit_first(Kind::Logout, event).await;
     }
 
     /// Kept for as long as the policy says; longer than that no token may last.

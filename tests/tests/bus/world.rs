@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use herald_proto::{Target, subject::Names};
 use herald_router::bus::{
-    Bucket, Bus, BusState, LiveCopy, LiveSink, LogLimits,
+    Bucket, Bus, BusState, EventLimits, LiveCopy, LiveSink, LogLimits,
     memory::{self, MemoryKv},
     nats::{self, NatsConfig},
 };
@@ -64,7 +64,7 @@ pub(crate) fn config(url: String, limits: LogLimits) -> NatsConfig {
         prefix: "test".to_owned(),
         name: "bus-test".to_owned(),
         limits,
-        events: None,
+        events: Some(EventLimits::default()),
         provision: true,
     }
 }
@@ -92,7 +92,7 @@ impl World {
         let kv = Arc::new(MemoryKv::new());
         let bus = Bus {
             kv: kv.clone(),
-            ..memory::bus(limits())
+            ..memory::bus_with(limits(), EventLimits::default(), names())
         };
         Self {
             bus,
