@@ -18,6 +18,7 @@ pub mod follower;
 pub mod foreign;
 pub mod gateway;
 pub mod golang;
+pub mod guard;
 pub mod haproxy;
 pub mod heard;
 pub mod http;
