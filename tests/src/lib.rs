@@ -29,6 +29,7 @@ pub mod poller;
 pub mod presence;
 pub mod process;
 pub mod raw;
+pub mod restarts;
 pub mod short;
 pub mod storm;
 pub mod sweep;
