@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     cluster::Cluster,
     failover::{Addresses, Plan as Traffic, Report, exercise, log, peer::Absence, report::judge},
-    gateway::{FREE, dev_gateway_with},
+    gateway::FREE,
     haproxy::Haproxy,
     nats::cluster::NatsCluster,
     process::Node,
@@ -96,7 +96,12 @@ pub async fn run(plan: Plan) -> Outcome {
 
 async fn gateway(plan: &Plan, urls: &str, listen: &str, admin: &str) -> Node {
     let drain = format!("{}ms", plan.drain.as_millis());
-    dev_gateway_with(&["--nats", urls, "--drain", &drain, "--listen", listen, "--admin", admin]).await
+    let arguments = [
+        "--dev", "--nats", urls, "--drain", &drain, "--listen", listen, "--admin", admin,
+    ];
+    let mut node = Node::start("herald-gateway", arguments).await;
+    node.listens("public").await;
+    node
 }
 
 /// When each gateway began to drain.
