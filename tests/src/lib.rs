@@ -22,6 +22,7 @@ pub mod heard;
 pub mod http;
 pub mod metrics;
 pub mod monitor;
+pub mod namespace;
 pub mod nats;
 pub mod nginx;
 pub mod outgoing;
