@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 pub mod article;
 pub mod backend;
+pub mod chaos;
 pub mod client;
 pub mod cluster;
 pub mod codec;
