@@ -11,8 +11,10 @@ use herald_router::{
     admin::Admin,
     failure::Failure,
     http::{self, Body, Incoming},
+    telemetry::Levels,
 };
 use hyper::{Method, Request, Response, StatusCode, header};
+use parking_lot::RwLock;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
@@ -22,6 +24,7 @@ mod call;
 mod groups;
 mod history;
 mod kick;
+mod log_level;
 mod members;
 mod messages;
 mod nodes;
@@ -31,14 +34,14 @@ mod presence;
 mod schema;
 mod users;
 
-use call::Entry;
+use call::{Caller, Entry};
 use path::Found;
 use schema::ErrorBody;
 
 const DOCUMENT: &str = "/api/v1/openapi.json";
 
 /// All calls.
-static CALLS: [Entry; 16] = [
+static CALLS: [Entry; 18] = [
     Entry::of::<messages::Post>(),
     Entry::of::<messages::batch::Post>(),
     Entry::of::<users::List>(),
@@ -55,6 +58,8 @@ static CALLS: [Entry; 16] = [
     Entry::of::<history::Get>(),
     Entry::of::<history::Delete>(),
     Entry::of::<nodes::List>(),
+    Entry::of::<log_level::Get>(),
+    Entry::of::<log_level::Put>(),
 ];
 
 /// The names that an API key can be limited to. Some calls share one, for who may do the one may do the other as well.
@@ -71,12 +76,32 @@ pub fn rights() -> Vec<&'static str> {
 pub struct Api {
     gateway: Arc<Gateway>,
     admin: Admin,
-    keys: Vec<ApiKeySettings>,
+    keys: Keys,
+    levels: Levels,
+}
+
+/// Who may call; they can be exchanged while all goes on.
+#[derive(Clone)]
+pub struct Keys(Arc<RwLock<Arc<[ApiKeySettings]>>>);
+
+impl Keys {
+    pub fn new(keys: &[ApiKeySettings]) -> Self {
+        Self(Arc::new(RwLock::new(keys.into())))
+    }
+
+    pub fn exchange(&self, keys: &[ApiKeySettings]) {
+        *self.0.write() = keys.into();
+    }
 }
 
 impl Api {
-    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Vec<ApiKeySettings>) -> Self {
-        Self { gateway, admin, keys }
+    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Keys, levels: Levels) -> Self {
+        Self {
+            gateway,
+            admin,
+            keys,
+            levels,
+        }
     }
 
     async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
@@ -91,7 +116,12 @@ impl Api {
         match path::find(&CALLS, request.method(), path) {
             Found::Call(call, ids) => {
                 let key = self.authorize(&request, Some(call.right))?;
-                (call.run)(&self.gateway, &key.name, ids, request).await
+                let caller = Caller {
+                    gateway: &self.gateway,
+                    levels: &self.levels,
+                    key: &key.name,
+                };
+                (call.run)(caller, ids, request).await
             }
             Found::Only(methods) => {
                 self.authorize(&request, None)?;
@@ -102,10 +132,11 @@ impl Api {
     }
 
     /// Every key is compared, in constant time, so that the time tells nothing of which one was nearly right.
-    fn authorize(&self, request: &Request<Incoming>, right: Option<&str>) -> Result<&ApiKeySettings, Failure> {
+    fn authorize(&self, request: &Request<Incoming>, right: Option<&str>) -> Result<ApiKeySettings, Failure> {
         let given = source::authorization(request.headers()).unwrap_or_default();
         let mut found = None;
-        for key in &self.keys {
+        let keys = self.keys.0.read().clone();
+        for key in keys.iter() {
             if bool::from(key.key.0.as_bytes().ct_eq(given.as_bytes())) {
                 found = Some(key);
             }
@@ -115,7 +146,7 @@ impl Api {
             (Some(calls), Some(right)) if !calls.iter().any(|allowed| allowed == right) => {
                 Err(Failure::forbidden(format!("this API key does not allow {right}")))
             }
-            _ => Ok(key),
+            _ => Ok(key.clone()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use bytesize::ByteSize;
 use herald_router::{
     config::{
-        EventSettings, Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TlsSettings, WebhookSettings,
+        EventSettings, Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TOP, TlsSettings, WebhookSettings,
         check_node, check_webhooks, load,
     },
     policy::Policy,
@@ -21,6 +21,7 @@ mod dev;
 mod dialects;
 mod hooks;
 mod limits;
+mod live;
 mod services;
 mod session;
 
@@ -29,6 +30,7 @@ pub use dev::{DEV_API_KEY, DEV_TOKEN_KEY};
 pub use dialects::{DialectSettings, DialectsSettings};
 pub use hooks::{HookSettings, HooksSettings, OnFailure};
 pub use limits::LimitSettings;
+pub use live::RULES;
 pub use services::{AUTH, ECHO, ERROR_OPCODE, Key as RouteKey, MessageId, RouteSettings, ServiceSettings, is_name};
 pub use session::{AccountSettings, LoginSettings, Relogin, SessionSettings};
 
@@ -194,7 +196,7 @@ impl PresenceSettings {
 impl GatewayConfig {
     /// Reads `text`, with `env` over it. The faults so far go on into [`Self::check`], after the flags.
     pub fn parse(text: &str, env: impl Iterator<Item = (String, String)>) -> (Self, Faults) {
-        load::parse(text, env, &["node", "drain"])
+        load::parse(text, env, TOP)
     }
 
     /// Names everything that is wrong. Key files are read too: nothing may be found wrong only after binding.

@@ -212,6 +212,7 @@ impl Hook {
         let body = serde_json::to_vec(question).map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
         let call = Call {
             service: self.service.clone(),
+            route: None,
             method: Some(self.method.clone()),
             body: Bytes::from(body),
             content_type: JSON,

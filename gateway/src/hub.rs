@@ -42,6 +42,7 @@ mod topic;
 pub use entrance::{Entered, Start};
 
 use control::ends_group;
+use fanout::Comes;
 use idle::Idle;
 use membership::Orders;
 use newest::Newests;
@@ -188,7 +189,7 @@ impl Hub {
             (Target::Group(group), Some(control)) if ends_group(control) => Some((&**group, state.live().to_vec())),
             _ => None,
         };
-        self.give(&topic.target, state.live(), entry, stored);
+        self.give(&topic.target, state.live(), entry, stored, Comes::Live);
         if let Some((group, come)) = ended {
             self.end_group(group, state, &come, entry.sequence);
         }
@@ -202,7 +203,7 @@ impl Hub {
     }
 
     /// Gives `to` what a stored message is to clients: itself, news of a group, or nothing.
-    fn give(&self, target: &Target, to: &[Arc<Conn>], entry: &LogEntry, stored: cluster::Stored) {
+    fn give(&self, target: &Target, to: &[Arc<Conn>], entry: &LogEntry, stored: cluster::Stored, comes: Comes) {
         let Some(log) = self.bus.log.id().borrow().clone() else {
             return; // nothing is stored in a log that was never reached
         };
@@ -215,16 +216,21 @@ impl Hub {
         }
         if let Some(control) = stored.control {
             self.tell_of(target, to, control, entry.sequence);
-        } else if !stored.is_expired(id::now_ms()) {
+        } else if stored.is_expired(id::now_ms()) {
+            self.metrics.expired.increment(to.len() as u64);
+        } else {
             let offset = Some(log.at(entry.sequence).to_string());
-            fanout::deliver(target, to, stored, offset, &self.metrics);
+            fanout::deliver(target, to, stored, offset, comes, &self.metrics);
         }
     }
 
     /// In no order with what is stored, so those who are still catching up get it too.
     fn deliver_ephemeral(&self, topic: &Topic, state: &TopicState, copy: &LiveCopy) {
         match cluster::Stored::decode(copy.payload.clone()) {
-            Ok(stored) => fanout::deliver(&topic.target, state.members(), stored, None, &self.metrics),
+            Ok(stored) => {
+                let to = state.members();
+                fanout::deliver(&topic.target, to, stored, None, Comes::Live, &self.metrics);
+            }
             Err(error) => warn!(%error, "an unreadable live message"),
         }
     }

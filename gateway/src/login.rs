@@ -25,7 +25,7 @@ use crate::{
     config::GatewayConfig,
     gateway::Gateway,
     services::CallError,
-    sessions,
+    sessions::{self, Why},
 };
 
 mod answer;
@@ -166,7 +166,10 @@ async fn begin(request: &Request<'_>, welcome: &Welcome, id: &str) -> Result<(St
         Event::new(Kind::Login, user.as_str(), more)
     });
     for older in gateway.sessions.to_make_way(user, id, &session).await? {
-        gateway.sessions.end(&gateway.routers, user, &older, true).await?;
+        gateway
+            .sessions
+            .end(&gateway.routers, user, &older, Why::Relogin)
+            .await?;
     }
     Ok(token(gateway, user, id, &session)?)
 }

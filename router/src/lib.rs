@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod outgoing;
 pub mod policy;
 pub mod presence;
+pub mod reload;
 pub mod service;
 pub mod shutdown;
 pub mod status;

@@ -14,6 +14,7 @@ use herald_router::{
     events::Emitter,
     http, metrics,
     policy::Policy,
+    reload::{Configured, Live},
     service::{self, Readiness},
     shutdown::{Hangups, Signals},
     status, telemetry,
@@ -48,7 +49,7 @@ enum Command {
     Config,
 }
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 struct Run {
     /// Configuration file (TOML)
     #[arg(long)]
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
             .map_err(Into::into),
         Some(Command::Check { config }) => return report(check(&config)),
         None => match configure(&args.run) {
-            Ok(config) => run(config),
+            Ok(configured) => run(configured, args.run),
             Err(error) => return report(Err(error)),
         },
     };
@@ -108,8 +109,9 @@ fn check(path: &std::path::Path) -> Result<(), ConfigError> {
 }
 
 /// File, environment, flags; then the rules of `--dev`.
-fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
-    let mut config = RouterConfig::parse(&cli::read(args.config.as_deref())?, cli::env())?;
+fn configure(args: &Run) -> Result<Configured<RouterConfig>, ConfigError> {
+    let text = cli::read(args.config.as_deref())?;
+    let mut config = RouterConfig::parse(&text, cli::env())?;
     if !args.nats.is_empty() {
         config.nats.urls = args.nats.iter().cloned().map(Secret).collect();
     }
@@ -134,18 +136,37 @@ fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
             faults.add("admin.listen", "--dev allows only loopback addresses");
         }
     }
-    Ok(faults.or(config)?)
+    // Settings that flags decide are the same each time.
+    let mut tree = config::load::tree(config::DEFAULT, &text, cli::env(), config::TOP);
+    let by_flag = [
+        ("nats.urls", !args.nats.is_empty()),
+        ("admin.listen", args.admin.is_some()),
+        ("drain", args.drain.is_some()),
+    ];
+    for (path, _) in by_flag.iter().filter(|(_, given)| *given) {
+        config::changes::put(&mut tree, path, None);
+    }
+    Ok(Configured {
+        config: faults.or(config)?,
+        tree,
+    })
 }
 
 #[tokio::main]
-async fn run(config: RouterConfig) -> anyhow::Result<()> {
-    telemetry::start_logging(&config.logging)?;
+async fn run(configured: Configured<RouterConfig>, from: Run) -> anyhow::Result<()> {
+    let Configured { config, tree } = configured;
+    let levels = telemetry::start_logging(&config.logging)?;
     let mut signals = Signals::new()?;
     let hangups = Hangups::new()?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let metrics_handle = telemetry::start_metrics(&stop, &tasks)?;
-    metrics::describe();
+    let figures = telemetry::start_metrics(
+        &[metrics::node::METRICS, metrics::METRICS],
+        (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        &stop,
+        &tasks,
+    )?;
+    metrics::begin();
 
     let listener = http::bind(config.admin.listen).with_context(|| format!("binding {}", config.admin.listen))?;
     let admin_address = listener.local_addr()?;
@@ -164,6 +185,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     let bus = nats::bus(
         NatsConfig {
             urls: config.nats.urls(),
+            access: config.nats.access(),
             prefix: config.nats.prefix.clone(),
             name: node.clone(),
             limits: config.log.limits(),
@@ -175,6 +197,9 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     )
     .await?;
 
+    let (watched, end) = (bus.clone(), stop.clone());
+    tasks.spawn(async move { end.run_until_cancelled(metrics::node::follow(&watched)).await });
+
     let names = Names::new(config.nats.prefix.clone());
     webhooks::start(&bus, &names, &node, &config.webhooks, id::now_ms(), &stop, &tasks)?;
     let events = Emitter::new(&node, config.events.kinds.iter().copied());
@@ -183,6 +208,11 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     let (emitting, teller, end) = (router.events().clone(), router.clone(), bus_stop.clone());
     bus_tasks.spawn(async move { end.run_until_cancelled(teller.events().run(teller.bus())).await });
     let readiness = service::start(router.clone(), &node, stop.clone(), &tasks);
+    let live = Live {
+        router: router.clone(),
+        tls: tls.clone(),
+        levels,
+    };
     let draining = stop.clone();
     let tell = tell_status(router.clone(), readiness.clone(), node.clone());
     let end = stop.clone();
@@ -193,7 +223,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
         }
         readiness.check()
     };
-    let admin = Arc::new(Admin::new(Box::new(ready), metrics_handle));
+    let admin = Arc::new(Admin::new(Box::new(ready), figures));
     let admin_stop = CancellationToken::new();
     let admin_tasks = TaskTracker::new();
     if let Some(tls) = tls.clone() {
@@ -212,7 +242,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
 
     tokio::select! {
         () = signals.next() => {}
-        () = ignore(hangups) => {}
+        () = live.follow(hangups, tree, || configure(&from)) => {}
     }
     tracing::info!("stopping");
     stop.cancel();
@@ -246,12 +276,4 @@ async fn tell_status(router: Router, readiness: Readiness, node: String) {
         why: readiness.check().err().map(Into::into).unwrap_or_default(),
     };
     status::tell(router.bus(), router.names(), &node, now).await;
-}
-
-/// Goes on until dropped. Whoever asks all nodes at once to read their files anew must not end this one.
-async fn ignore(mut hangups: Hangups) {
-    loop {
-        hangups.next().await;
-        tracing::info!("a router reads nothing anew on SIGHUP; certificates are looked at by themselves");
-    }
 }

@@ -9,6 +9,9 @@ text = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_s
 short = text.filter(lambda text: len(text.encode()) <= 128)
 schemathesis.openapi.format("herald-id", known | short)
 
+schemathesis.openapi.format("herald-log-level", st.sampled_from(["info", "warn", "info,herald_gateway=debug"]))
+schemathesis.openapi.format("herald-duration", st.sampled_from(["1s", "10m", "24h"]))
+
 
 @schemathesis.hook
 def before_call(context, case, kwargs):

@@ -9,6 +9,7 @@ use herald_proto::id;
 use herald_router::{
     failure::Failure,
     http::{Body, Incoming},
+    telemetry::Levels,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,9 +43,20 @@ pub(super) trait Call: Sized + Send + 'static {
     fn run(asked: Asked<'_, Self>) -> impl Future<Output = Result<Self::Answer, Failure>> + Send;
 }
 
+/// Who asks, and this node.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    pub gateway: &'a Arc<Gateway>,
+    /// Of its log.
+    pub levels: &'a Levels,
+    /// Of the API key.
+    pub key: &'a str,
+}
+
 /// What one request asks for.
 pub(super) struct Asked<'a, C: Call> {
     pub gateway: &'a Arc<Gateway>,
+    pub levels: &'a Levels,
     /// Of the API key.
     pub key: &'a str,
     pub ids: Ids,
@@ -101,8 +113,7 @@ impl<T: DeserializeOwned + ToSchema + Send> Payload for Json<T> {
     }
 }
 
-type Run =
-    for<'a> fn(&'a Arc<Gateway>, &'a str, Ids, Request<Incoming>) -> BoxFuture<'a, Result<Response<Body>, Failure>>;
+type Run = for<'a> fn(Caller<'a>, Ids, Request<Incoming>) -> BoxFuture<'a, Result<Response<Body>, Failure>>;
 
 /// A call whatever its types, for the table of all.
 pub(super) struct Entry {
@@ -138,13 +149,13 @@ impl Entry {
     }
 }
 
-fn run<'a, C: Call>(
-    gateway: &'a Arc<Gateway>,
-    key: &'a str,
+fn run<C: Call>(
+    caller: Caller<'_>,
     ids: Ids,
     request: Request<Incoming>,
-) -> BoxFuture<'a, Result<Response<Body>, Failure>> {
+) -> BoxFuture<'_, Result<Response<Body>, Failure>> {
     Box::pin(async move {
+        let Caller { gateway, levels, key } = caller;
         ids.check()?;
         let query = request.uri().query().unwrap_or_default();
         let query = serde_urlencoded::from_str(query).map_err(|e| Failure::bad_request(e.to_string()))?;
@@ -154,6 +165,7 @@ fn run<'a, C: Call>(
         };
         let asked = Asked {
             gateway,
+            levels,
             key,
             ids,
             query,

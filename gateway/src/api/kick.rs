@@ -7,6 +7,8 @@ use hyper::Method;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use crate::sessions::Why;
+
 use super::{
     call::{Asked, Call, Done, NoBody, fresh_key},
     schema::Id,
@@ -36,7 +38,10 @@ impl Call for Delete {
                 ));
             }
             id::check("session", &session)?;
-            gateway.sessions.end(&gateway.routers, user, &session, true).await?;
+            gateway
+                .sessions
+                .end(&gateway.routers, user, &session, Why::Kick)
+                .await?;
             return Ok(Done {});
         }
         let origin = dedup::Origin::Api {

@@ -14,6 +14,7 @@ use utoipa::openapi::{
 
 use super::{
     call::Entry,
+    log_level::{Directives, Time},
     messages::To,
     schema::{Anything, ErrorBody, Id, Label, Limit, OffsetText, Schemas, True, Written, reference},
 };
@@ -48,6 +49,8 @@ pub(super) fn document(calls: &[Entry]) -> Value {
     write::<Limit>(schemas);
     write::<True>(schemas);
     write::<To>(schemas);
+    write::<Directives>(schemas);
+    write::<Time>(schemas);
     document
 }
 

@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use super::{
     Hub,
     control::{ends_group, purged_upto},
+    fanout::Comes,
     newest::Newest,
     patience::{PAUSE, Patience},
     topic::{Joining, Topic, TopicState},
@@ -188,7 +189,7 @@ impl Hub {
         }
         let come = std::slice::from_ref(way.conn);
         let ends = stored.control.as_ref().is_some_and(ends_group);
-        self.give(target, come, entry, stored);
+        self.give(target, come, entry, stored, Comes::Replayed);
         if let (Target::Group(group), true) = (target, ends) {
             self.end_group(group, state, come, entry.sequence);
         }
@@ -259,7 +260,7 @@ impl Way<'_> {
             for place in [self.from, after] {
                 self.hub.reads.drop_page(&self.topic.target, place);
             }
-            self.conn.close(CloseCode::Unavailable);
+            self.hub.close_for_gap(self.conn);
         }
     }
 

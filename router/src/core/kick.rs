@@ -46,13 +46,13 @@ impl Router {
             session,
             kicked,
             dedup,
+            reason,
         } = command;
         id::check("user", &user)?;
         id::check("session", &session)?;
         let (kv, key) = (&self.bus.kv, subject::key(&[&user, &session]));
         if kv.get_latest(Bucket::Sessions, &key).await?.is_some() {
-            let reason = if kicked { "kicked" } else { "logout" };
-            self.tell_logout(&user, &session, reason).await;
+            self.tell_logout(&user, &session, &reason).await;
         }
         // First: who is cut off comes back at once.
         kv.delete(Bucket::Sessions, &key).await?;
@@ -77,7 +77,7 @@ impl Router {
         let present = kv.select(Bucket::Presence, &Fact::prefixes_of(user)).await?;
         for (key, _) in present.entries {
             if let Some(Fact::Session { sid, .. }) = Fact::of(&key) {
-                self.tell_logout(user, &sid, "kicked").await;
+                self.tell_logout(user, &sid, "kick").await;
                 kv.delete(Bucket::Presence, &key).await?;
             }
         }
@@ -108,7 +108,7 @@ impl Router {
             None => upto,
         };
         let value = Bytes::from(Revocation { upto }.encode_to_vec());
-        let kept = Some(self.policy.revocations_kept);
+        let kept = Some(self.policy().revocations_kept);
         self.bus.kv.put(Bucket::Revoked, &key, value, kept).await?;
         Ok(())
     }

@@ -27,6 +27,8 @@ pub struct Table {
     online: usize,
     /// The routers whose leases stand.
     routers: BTreeMap<Id, Router>,
+    /// Over HTTP, of all users.
+    sessions: usize,
     /// Since they were last asked for.
     changes: Vec<Change>,
     clock: time::Clock,
@@ -76,6 +78,10 @@ impl Table {
 
     pub fn online_count(&self) -> usize {
         self.online
+    }
+
+    pub fn session_count(&self) -> usize {
+        self.sessions
     }
 
     /// What one router is enough for is done by the first of them.

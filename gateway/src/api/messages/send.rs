@@ -10,9 +10,10 @@ use herald_proto::{
 };
 use herald_router::failure::Failure;
 use serde_json::value::RawValue;
+use tracing::debug;
 
 use super::{MessageIn, Outcome, Sent};
-use crate::{dialect::body, event::Body, gateway::Gateway};
+use crate::{dialect::body, event::Body, gateway::Gateway, metrics};
 
 /// Targets that are sent to at once.
 const AT_ONCE: usize = 64;
@@ -80,6 +81,9 @@ impl Message {
             copy: false,
             ..SendCommand::default()
         };
+        metrics::received("api", target, self.durable);
+        let message = &command.id;
+        debug!(message, api_key, to = target.kind(), durable = self.durable, "accepted");
         Ok(gateway.routers.send(&command).await?.into())
     }
 }
