@@ -92,7 +92,7 @@ async fn every_node_is_listed_with_how_it_is() {
     eventually("its lease has ended", async || of(&nodes().await, "gateway").len() == 1).await;
 }
 
-const RIGHTS: [(&str, &str, &str); 16] = [
+const RIGHTS: [(&str, &str, &str); 18] = [
     ("messages", "POST", "messages"),
     ("messages", "POST", "messages/batch"),
     ("users", "GET", "users"),
@@ -109,6 +109,8 @@ const RIGHTS: [(&str, &str, &str); 16] = [
     ("history", "GET", "history?user=bob"),
     ("delete_history", "DELETE", "history?user=bob"),
     ("nodes", "GET", "nodes"),
+    ("log-level", "GET", "log-level"),
+    ("log-level", "PUT", "log-level"),
 ];
 
 #[tokio::test]
