@@ -65,7 +65,7 @@ pub(super) struct MessageIn {
     #[schema(value_type = Option<Label>)]
     key: Option<String>,
     /// Seconds after which nobody is given it any more.
-    #[schema(minimum = 0, maximum = 4_294_967_295_i64)]
+    #[schema(value_type = Seconds, required = false)]
     #[serde(default, deserialize_with = "whole")]
     ttl: Option<u32>,
     /// In whose name.
@@ -82,7 +82,11 @@ pub(super) struct To {
     all: Option<bool>,
 }
 
+/// 32 bits without a sign, which OpenAPI's formats do not know.
+pub(super) struct Seconds;
+
 written! {
+    Seconds = "Seconds", json!({ "type": ["integer", "null"], "minimum": 0, "maximum": u32::MAX });
     To = "To", {
         let id = json!({ "$ref": "#/components/schemas/Id" });
         let none = json!({ "type": "null" });

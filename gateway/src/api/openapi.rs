@@ -15,7 +15,7 @@ use utoipa::openapi::{
 use super::{
     call::Entry,
     log_level::{Directives, Time},
-    messages::To,
+    messages::{Seconds, To},
     schema::{Anything, ErrorBody, Id, Label, Limit, OffsetText, Schemas, True, Written, reference},
 };
 
@@ -49,6 +49,7 @@ pub(super) fn document(calls: &[Entry]) -> Value {
     write::<Limit>(schemas);
     write::<True>(schemas);
     write::<To>(schemas);
+    write::<Seconds>(schemas);
     write::<Directives>(schemas);
     write::<Time>(schemas);
     document
