@@ -49,6 +49,7 @@ fn event_stream(name: String, subjects: String, limits: &EventLimits, max_age: D
         name,
         subjects: vec![subjects],
         max_age,
+        max_messages_per_subject: -1,
         max_bytes: i64::try_from(limits.max_bytes).unwrap_or(i64::MAX),
         discard: DiscardPolicy::Old,
         storage: StorageType::File,
