@@ -126,6 +126,7 @@ async fn a_deleted_group_ends_for_all_at_one_place_of_its_order() {
     for (i, user) in ["ann", "ben", "cleo"].into_iter().enumerate() {
         let mut client = Client::dev(cluster.gateways[i % 2].public(), user).await;
         client.join("team").await;
+        assert_eq!(client.next("group").await["joined"], true);
         members.push(client);
     }
     let to = json!({"group": "team"});

@@ -14,7 +14,7 @@ async fn a_batch_keeps_the_order_of_each_target() {
     let api = Api::dev(cluster.gateways[0].admin());
     let mut bob = Client::dev(cluster.gateways[1].public(), "bob").await;
     let mut eve = Client::dev(cluster.gateways[0].public(), "eve").await;
-    let to = |n: usize| json!({"user": ["bob", "eve"][n % 2]});
+    let to = |n: usize| json!({"user": (["bob", "eve"][n % 2])});
     let messages: Vec<Value> = (0..1000).map(|n| json!({"to": to(n), "body": n})).collect();
     let answer = api.post("messages/batch", &json!({ "messages": messages })).await;
     assert_eq!(results(&answer).len(), 1000);

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::Router;
 use crate::{
-    bus::Bucket,
+    bus::{Bucket, LogEntry},
     events::{Event, Kind},
     failure::Failure,
     watches,
@@ -27,6 +27,8 @@ use crate::{
 
 /// Keys of a group that are deleted at once.
 const AT_ONCE: usize = 256;
+/// How many orders at a target's end are looked through for what stands before them.
+const LOOKED_AT: usize = 16;
 
 impl Router {
     pub(super) async fn delete_group(&self, command: DeleteGroupCommand) -> Result<reply::Reply, Failure> {
@@ -79,14 +81,43 @@ impl Router {
         let Some(last) = self.bus.log.last(&target).await? else {
             return Ok(reply::Reply::Done(Done::default()));
         };
-        let upto = last.min(before - 1);
+        let newest = self.newest_message(&target, last).await?;
         // What was acked before this was asked is deleted, and nothing that comes from now on.
-        let order = Order::Purged(Purged { upto });
+        let purged = Purged {
+            upto: newest.min(before - 1),
+            through: last.min(before - 1),
+        };
+        let order = Order::Purged(purged);
         let sequence = self.order(&target, order, &command.dedup).await?;
+        // Asked again, what was told first holds.
         let told = self.first_of(sequence).await?;
-        let upto = told.as_ref().and_then(purged_upto).unwrap_or(upto);
-        let count = self.bus.log.purge(&target, upto).await?;
+        let told = told.as_ref().and_then(purged_by).unwrap_or(&purged);
+        let count = self.bus.log.purge(&target, told.through).await?;
         Ok(reply::Reply::Done(Done { sequence, count }))
+    }
+
+    /// Nobody lacks anything by the deletion of orders that tell of deletions: where the target ends with such ones, the
+    /// newest entry before them; else `last`, its end.
+    async fn newest_message(&self, target: &Target, last: u64) -> Result<u64, Failure> {
+        let page = self
+            .bus
+            .log
+            .read_back(target, last.saturating_add(1), LOOKED_AT)
+            .await?;
+        // A replica that lags does not know the end, and says nothing.
+        if page.entries.last().is_none_or(|entry| entry.sequence != last) {
+            return Ok(last);
+        }
+        let is_message = |entry: &&LogEntry| {
+            let stored = Stored::decode(entry.payload.clone());
+            !stored.is_ok_and(|stored| purged_by(&stored).is_some())
+        };
+        let newest = page.entries.iter().rev().find(is_message);
+        Ok(match newest {
+            Some(newest) => newest.sequence,
+            None if page.left == 0 => 0,
+            None => last,
+        })
     }
 
     /// Of an offset of this log; the end where there is none.
@@ -102,10 +133,10 @@ impl Router {
     }
 }
 
-/// Up to where the target's messages were deleted, by this one.
-pub(super) fn purged_upto(stored: &Stored) -> Option<u64> {
+/// What was deleted, if it tells of a deletion.
+pub(super) fn purged_by(stored: &Stored) -> Option<&Purged> {
     match stored.control.as_ref()?.order.as_ref()? {
-        Order::Purged(purged) => Some(purged.upto),
+        Order::Purged(purged) => Some(purged),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ use herald_proto::{
 use prost::Message;
 use tracing::warn;
 
-use super::{Router, deletion::purged_upto};
+use super::{Router, deletion::purged_by};
 use crate::{
     bus::{BusError, LogEntry, Page},
     failure::Failure,
@@ -210,7 +210,7 @@ impl Reading {
             }
             let sequence = entry.sequence;
             let stored = decoded(entry.payload.clone(), sequence);
-            let purged = stored.as_ref().and_then(purged_upto);
+            let purged = stored.as_ref().and_then(purged_by).map(|purged| purged.upto);
             self.purged = self.purged.max(purged.unwrap_or(0));
             if let Some(found) = stored.and_then(|stored| readable(stored, &entry, now_ms)) {
                 let size = found.encoded_len();
