@@ -83,7 +83,13 @@ impl NatsServer {
         assert!(self.child.is_none(), "it runs already");
         let log = self.store.path().join("log");
         let config = self.store.path().join("config");
-        std::fs::write(&config, &self.config).expect("room for the configuration");
+        // Streams reserve what they may hold: by itself the server allows what part of the disk is free now.
+        let storage = match self.config.contains("jetstream") {
+            true => "",
+            false => "jetstream { max_file_store: 16GB }\n",
+        };
+        let text = format!("{storage}{}", self.config);
+        std::fs::write(&config, text).expect("room for the configuration");
         let child = Command::new(binary())
             .arg("--config")
             .arg(config)
