@@ -13,7 +13,7 @@ mod message;
 pub mod nats;
 mod pubsub;
 
-pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Watch};
+pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Standing, Watch};
 pub use log::{
     Appended, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
 };
