@@ -80,15 +80,15 @@ impl Api {
     }
 
     async fn body(&self, request: Request<Incoming>) -> Result<bytes::Bytes, Failure> {
-        Ok(http_body::read(request, self.gateway.limits.http_body).await?)
+        Ok(http_body::read(request, self.gateway.limits.now().http_body).await?)
     }
 }
 
 impl http::Handler for Api {
     type Admission = ();
 
-    fn admit(&self, _peer: SocketAddr) -> Option<()> {
-        Some(())
+    fn admit(&self, _peer: SocketAddr) -> Result<(), http::Turned> {
+        Ok(())
     }
 
     async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {

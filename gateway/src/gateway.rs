@@ -17,13 +17,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     addresses::Addresses,
     auth::{Auth, Identity},
-    config::{GatewayConfig, LimitSettings},
+    capacity::{Capacity, Full},
+    config::GatewayConfig,
     conn::{Conn, flush::Flushers, sink::Sink, socket::Socket},
-    crowd::Rules,
     cursors::Cursors,
     dialect::{Dialect, Keeps},
     elsewhere,
     hub::Hub,
+    limits::Limits,
     login::Login,
     metrics::Metrics,
     origin::Origins,
@@ -31,7 +32,6 @@ use crate::{
     post::Callers,
     presence::Presence,
     proxies::Proxies,
-    rate::Rate,
     reread,
     revoked::Revoked,
     routers::Routers,
@@ -56,7 +56,9 @@ pub struct Gateway {
     pub node: String,
     pub dev: bool,
     pub auth: Auth,
-    pub limits: LimitSettings,
+    pub limits: Arc<Limits>,
+    /// Room for clients and their sockets.
+    pub capacity: Arc<Capacity>,
     pub origins: Origins,
     pub addresses: Addresses,
     pub proxies: Proxies,
@@ -73,8 +75,6 @@ pub struct Gateway {
     pub revoked: Revoked,
     pub sessions: Sessions,
     pub watching: Arc<Watching>,
-    /// How many connections a user may have.
-    pub crowd: Rules,
     cursors: Cursors,
     bus: Bus,
     names: Names,
@@ -95,37 +95,37 @@ impl Gateway {
     pub fn new(config: &GatewayConfig, node: String, bus: &Bus, stop: CancellationToken) -> Result<Arc<Self>, Faults> {
         let metrics = Metrics::new();
         let tasks = TaskTracker::new();
-        let limits = config.limits.clone();
+        let limits = Limits::new(config.limits.clone());
         let names = Names::new(config.nats.prefix.clone());
         Ok(Arc::new(Self {
             auth: Auth::new(&config.auth)?,
             origins: Origins::new(&config.public.origins, config.dev),
-            addresses: Addresses::new(&limits),
+            addresses: Addresses::new(limits.clone()),
             proxies: Proxies::new(&config.public.trusted_proxies, config.public.client_address),
             login: Login::new(config),
             hub: Hub::new(bus.clone(), &names, LINGER, tasks.clone(), metrics.clone()),
             services: Services::new(config, bus, &names)?,
             routes: Routes::new(config),
             routers: Routers::new(bus.clone(), names.clone(), metrics.clone()),
-            paths: Paths::new(&config.dialects, &limits),
+            paths: Paths::new(&config.dialects, limits.clone()),
             presence: Presence::new(bus.clone(), node.clone()),
             revoked: Revoked::default(),
             sessions: Sessions::new(bus.clone(), config.session.terms(), config.session.relogin),
             watching: Arc::new(Watching::new(
                 bus.clone(),
                 &node,
-                limits.watches_per_connection as usize,
+                limits.clone(),
                 config.presence.grace,
                 metrics.clone(),
             )),
-            crowd: limits.crowd(),
             cursors: Cursors::new(bus.clone(), config.log.max_age),
             bus: bus.clone(),
             names,
             flushers: Flushers::new(&tasks, &metrics.bytes_out),
-            callers: Callers::new(&limits),
+            callers: Callers::new(limits.clone()),
             dev: config.dev,
             node,
+            capacity: Capacity::new(limits.clone()),
             limits,
             metrics,
             tasks,
@@ -148,6 +148,7 @@ impl Gateway {
             elsewhere::run(&self.bus, &asked, &self.hub),
             self.watching.run(&self.routers),
             self.addresses.run(),
+            self.capacity.run(),
             self.sessions.run(),
             self.cursors.run(),
             self.callers.run(),
@@ -169,11 +170,19 @@ impl Gateway {
         let _in_time = tokio::time::timeout(SETTLING, wait).await.is_ok();
     }
 
+    /// Fails while nobody is let in.
+    pub fn accepts(&self) -> Result<(), Full> {
+        match self.stop.is_cancelled() {
+            true => Err(Full::Draining),
+            false => Ok(()),
+        }
+    }
+
     /// A new connection, known to the drain from now on. Its guard goes with it.
     pub fn open(self: &Arc<Self>, dialect: Dialect, sink: Sink, client: IpAddr) -> (Arc<Conn>, OpenGuard) {
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number:x}", self.node);
-        let conn = Conn::new(id, dialect, self.paths.terms(dialect).outbox, sink, client);
+        let conn = Conn::new(id, dialect, self.paths.outbox(dialect), sink, client);
         self.open.insert(number, conn.clone());
         let guard = OpenGuard {
             gateway: self.clone(),
@@ -188,10 +197,6 @@ impl Gateway {
             socket,
             flusher: self.flushers.assign(),
         }
-    }
-
-    pub fn command_rate(&self) -> Rate {
-        self.limits.command_rate()
     }
 
     /// The connection's end, whatever came of its beginning.

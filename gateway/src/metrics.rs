@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use crate::dialect::Dialect;
 
 const CONNECTIONS: &str = "herald_gateway_connections";
+const CONNECTIONS_LIMIT: &str = "herald_gateway_connections_limit";
 const CONNECTS: &str = "herald_gateway_connects_total";
 const CLOSES: &str = "herald_gateway_closes_total";
 const COMMANDS: &str = "herald_gateway_commands_total";
@@ -49,6 +50,10 @@ const BUS_READY: &str = "herald_gateway_bus_ready";
 
 pub fn describe() {
     describe_gauge!(CONNECTIONS, "Connections of known clients, by dialect");
+    describe_gauge!(
+        CONNECTIONS_LIMIT,
+        "Connections that this node takes: limits.connections, or fewer where there are fewer file descriptors"
+    );
     describe_counter!(CONNECTS, "Connections whose client became known, by dialect");
     describe_counter!(
         CLOSES,
@@ -268,6 +273,10 @@ pub fn command(verb: &'static str) {
 
 pub fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+pub fn connections_limit(most: u32) {
+    gauge!(CONNECTIONS_LIMIT).set(f64::from(most));
 }
 
 pub fn login(outcome: &'static str) {

@@ -75,7 +75,13 @@ pub async fn run(
         writeln!(out, "listening public {}", listener.local_addr()?)?;
         let handler = Arc::new(Public::new(gateway.clone(), *address));
         let tls = certificates.public.clone();
-        tasks.spawn(http::serve(listener, tls, handler, stop.clone(), gateway.tasks.clone()));
+        tasks.spawn(http::serve(
+            listener,
+            tls,
+            handler,
+            http::End::at_once(stop.clone()),
+            gateway.tasks.clone(),
+        ));
     }
     writeln!(out, "listening admin {}", admin.local_addr()?)?;
     let tls = certificates.admin.clone();
@@ -83,7 +89,7 @@ pub async fn run(
         admin,
         tls,
         Arc::new(api),
-        background.clone(),
+        http::End::at_once(background.clone()),
         tasks.clone(),
     ));
     info!(

@@ -1,4 +1,4 @@
-//! SIGHUP: keys and certificates are read anew, and nobody is dropped for it. Where anything is wrong, nothing changes.
+//! SIGHUP: keys, certificates and limits are read anew, and nobody is dropped for it. Where anything is wrong, nothing changes.
 
 use herald_router::{cli::ConfigError, shutdown::Hangups};
 use tracing::{error, info};
@@ -22,10 +22,17 @@ pub async fn run(
             let exchange = Exchange::load(&config)?;
             gateway.auth.reload(&config.auth)?;
             certificates.exchange(exchange);
-            Ok(())
+            Ok(gateway.limits.reload(&config.limits))
         });
         match outcome {
-            Ok(()) => info!("the keys of tokens and the certificates were read anew"),
+            Ok(limits) => {
+                info!("the keys of tokens, the certificates and the limits were read anew");
+                limits.applied.iter().for_each(|change| info!("{change}"));
+                limits
+                    .needs_restart
+                    .iter()
+                    .for_each(|change| info!("{change} with the next start"));
+            }
             Err(error) => error!(%error, "the configuration cannot be used: nothing was changed"),
         }
     }

@@ -46,8 +46,8 @@ impl Admin {
 impl http::Handler for Admin {
     type Admission = ();
 
-    fn admit(&self, _peer: SocketAddr) -> Option<()> {
-        Some(())
+    fn admit(&self, _peer: SocketAddr) -> Result<(), http::Turned> {
+        Ok(())
     }
 
     async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {

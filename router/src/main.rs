@@ -190,7 +190,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
         listener,
         tls,
         admin,
-        admin_stop.clone(),
+        http::End::at_once(admin_stop.clone()),
         admin_tasks.clone(),
     ));
     writeln!(std::io::stdout(), "listening admin {admin_address}")?;

@@ -1,6 +1,14 @@
 //! One connection, from its first byte to its end: in HTTP/1.1, or in HTTP/2 where the handshake of TLS chose that.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use hyper::{
     Request, Response, StatusCode, Version,
@@ -13,10 +21,10 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::{Body, Cut, Handler, Incoming, streams, streams::Streams, text};
+use super::{Body, Cut, End, Handler, Incoming, streams, streams::Streams, text};
 use crate::tls::{self, Tls};
 
 /// A request's head must be here within this.
@@ -41,7 +49,7 @@ const PONG: Duration = Duration::from_secs(10);
 pub(super) struct Serving<H: Handler> {
     pub handler: Arc<H>,
     pub peer: SocketAddr,
-    pub stop: CancellationToken,
+    pub end: End,
     pub tasks: TaskTracker,
     /// Held while HTTP is spoken.
     pub _admission: H::Admission,
@@ -61,7 +69,7 @@ pub(super) async fn run<H: Handler>(stream: TcpStream, tls: Option<Arc<Tls>>, se
 
 async fn secured<H: Handler>(stream: TcpStream, tls: &Tls, serving: Serving<H>) -> hyper::Result<()> {
     let accepted = tls.accept(stream, serving.peer);
-    let accepted = serving.stop.run_until_cancelled(Box::pin(accepted)).await;
+    let accepted = serving.end.closed.run_until_cancelled(Box::pin(accepted)).await;
     let Some(stream) = accepted.flatten() else {
         return Ok(());
     };
@@ -76,8 +84,12 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let cut = Cut::default();
-    let (handler, peer, given) = (serving.handler.clone(), serving.peer, cut.clone());
-    let service = service_fn(move |request| answer(handler.clone(), request, peer, given.clone()));
+    let begun = Arc::new(AtomicBool::new(false));
+    let (handler, peer, given, begins) = (serving.handler.clone(), serving.peer, cut.clone(), begun.clone());
+    let service = service_fn(move |request| {
+        begins.store(true, Ordering::Relaxed);
+        answer(handler.clone(), request, peer, given.clone())
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
@@ -87,12 +99,19 @@ where
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = serving.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = serving.end.closing.cancelled() => connection.as_mut().graceful_shutdown(),
         () = cut.cut() => return Ok(()),
     }
+    let nothing_begun = async {
+        serving.end.closed.cancelled().await;
+        if begun.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         ended = connection => ended,
         () = cut.cut() => Ok(()),
+        () = nothing_begun => Ok(()),
     }
 }
 
@@ -119,7 +138,7 @@ where
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = serving.stop.cancelled() => {}
+        () = serving.end.closing.cancelled() => {}
         () = streams.idle(IDLE) => {}
     }
     // Requests that are under way are answered.
