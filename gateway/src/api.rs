@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use herald_proto::ErrorCode;
 use herald_router::{
     admin::Admin,
+    drain::Drain,
     failure::Failure,
     http::{self, Body, Incoming},
 };
@@ -26,12 +27,18 @@ use route::Resource;
 pub struct Api {
     gateway: Arc<Gateway>,
     admin: Admin,
+    drain: Arc<Drain>,
     keys: Vec<ApiKeySettings>,
 }
 
 impl Api {
-    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Vec<ApiKeySettings>) -> Self {
-        Self { gateway, admin, keys }
+    pub fn new(gateway: Arc<Gateway>, admin: Admin, drain: Arc<Drain>, keys: Vec<ApiKeySettings>) -> Self {
+        Self {
+            gateway,
+            admin,
+            drain,
+            keys,
+        }
     }
 
     async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
@@ -43,6 +50,7 @@ impl Api {
             return Ok(only(resource.allow()));
         }
         match resource {
+            Resource::Drain => Ok(self.drain.answer(request.method())),
             Resource::Messages => {
                 let body = self.body(request).await?;
                 let results = messages::post(&self.gateway, &key.name, &body).await?;
@@ -95,7 +103,7 @@ impl http::Handler for Api {
         if self.gateway.dev && !origin::host_is_loopback(&request) {
             return error(&Failure::forbidden("--dev serves loopback hosts only"));
         }
-        if let Some(answer) = self.admin.answer(request.method(), request.uri().path()) {
+        if let Some(answer) = self.admin.answer(request.method(), request.uri()) {
             return answer;
         }
         self.call(request).await.unwrap_or_else(|failure| error(&failure))

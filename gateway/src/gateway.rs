@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::future;
 use herald_proto::{CloseCode, subject::Names};
-use herald_router::{bus::Bus, config::Faults};
+use herald_router::{bus::Bus, config::Faults, health::Canary};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -31,6 +31,7 @@ use crate::{
     paths::Paths,
     post::Callers,
     presence::Presence,
+    probe::Probe,
     proxies::Proxies,
     reread,
     revoked::Revoked,
@@ -57,6 +58,9 @@ pub struct Gateway {
     pub dev: bool,
     pub auth: Auth,
     pub limits: Arc<Limits>,
+    /// Whether a router answers, and whether what is stored comes back.
+    pub probe: Probe,
+    pub canary: Canary,
     /// Room for clients and their sockets.
     pub capacity: Arc<Capacity>,
     pub origins: Origins,
@@ -118,6 +122,8 @@ impl Gateway {
                 config.presence.grace,
                 metrics.clone(),
             )),
+            probe: Probe::default(),
+            canary: Canary::default(),
             cursors: Cursors::new(bus.clone(), config.log.max_age),
             bus: bus.clone(),
             names,
@@ -149,6 +155,8 @@ impl Gateway {
             self.watching.run(&self.routers),
             self.addresses.run(),
             self.capacity.run(),
+            self.probe.run(&self.routers),
+            self.canary.run(&self.bus),
             self.sessions.run(),
             self.cursors.run(),
             self.callers.run(),
@@ -230,19 +238,28 @@ impl Gateway {
         self.cursors.write().await;
     }
 
-    /// Closes all connections, spread evenly over `window`, so that clients do not come back all at once.
+    /// How many connections there are, known or not.
+    pub fn open_connections(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Closes all connections, spread evenly over `window`, so that clients do not come back all at once; each at some
+    /// moment of its own share of the time, so that those of several nodes do not fall together.
     pub async fn drain(&self, window: Duration) {
-        let conns: Vec<Arc<Conn>> = self.open.iter().map(|entry| entry.value().clone()).collect();
-        if conns.is_empty() {
-            return;
-        }
+        let conns: Vec<Weak<Conn>> = self.open.iter().map(|entry| Arc::downgrade(entry.value())).collect();
         let started = tokio::time::Instant::now();
-        let count = u32::try_from(conns.len()).unwrap_or(u32::MAX);
-        for (i, conn) in (0..count).zip(&conns) {
-            tokio::time::sleep_until(started + window * i / count).await;
-            conn.close(CloseCode::ShuttingDown);
+        #[allow(clippy::cast_precision_loss)] // far below 2^53
+        let share = window.as_secs_f64() / conns.len().max(1) as f64;
+        #[allow(clippy::cast_precision_loss)]
+        for (i, conn) in conns.iter().enumerate() {
+            let at = share * (i as f64 + rand::random::<f64>());
+            tokio::time::sleep_until(started + Duration::from_secs_f64(at)).await;
+            // Most have gone by then, or would have.
+            if let Some(conn) = conn.upgrade() {
+                conn.close(CloseCode::ShuttingDown);
+            }
         }
-        // Those that came while the listener was being closed.
+        // Those that were being upgraded when it began.
         for entry in &self.open {
             entry.value().close(CloseCode::ShuttingDown);
         }

@@ -30,6 +30,7 @@ mod pace;
 pub mod paths;
 pub mod post;
 pub mod presence;
+mod probe;
 pub mod proxies;
 pub mod rate;
 mod reload;

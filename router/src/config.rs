@@ -38,6 +38,7 @@ impl Default for RouterConfig {
             admin: AdminSettings {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9003)),
                 tls: None,
+                api_keys: Vec::new(),
             },
             nats: NatsSettings {
                 urls: vec![Secret("nats://127.0.0.1:4222".to_owned())],
@@ -55,6 +56,16 @@ impl Default for RouterConfig {
 pub struct AdminSettings {
     pub listen: SocketAddr,
     pub tls: Option<TlsSettings>,
+    #[serde(default)]
+    pub api_keys: Vec<ApiKeySettings>,
+}
+
+/// Who may ask for more than health and metrics.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeySettings {
+    pub name: String,
+    pub key: Secret,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -169,6 +180,12 @@ impl RouterConfig {
         self.log.check(faults);
         if let Some(tls) = &self.admin.tls {
             tls.check("admin.tls", faults);
+        }
+        for (i, key) in self.admin.api_keys.iter().enumerate() {
+            if key.key.0.len() < 16 {
+                let least = "must be at least 16 characters long";
+                faults.add(format!("admin.api_keys[{i}].key"), least);
+            }
         }
     }
 }

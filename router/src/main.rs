@@ -9,9 +9,12 @@ use herald_router::{
     admin::Admin,
     bus::nats::{self, NatsConfig},
     cli::{self, ConfigError},
-    config::{self, Faults, RouterConfig, Secret},
+    config::{self, ApiKeySettings, Faults, RouterConfig, Secret},
     core::Router,
+    drain::{self, Drain},
+    health::{Condition, Pulse},
     http, metrics,
+    operators::Operators,
     policy::Policy,
     service,
     shutdown::{Hangups, Signals},
@@ -41,7 +44,14 @@ enum Command {
     },
     /// Print the whole commented default configuration
     Config,
+    /// Ask a running router to drain, and wait until it has ended
+    Drain(drain::Args),
 }
+
+/// Opens the admin listener with `--dev`; too short to be anybody's elsewhere.
+const DEV_API_KEY: &str = "dev-api-key";
+/// Where a router listens unless it is told otherwise.
+const ADMIN: &str = "http://127.0.0.1:9003";
 
 #[derive(clap::Args)]
 struct Run {
@@ -73,6 +83,7 @@ fn main() -> ExitCode {
             .write_all(config::DEFAULT.as_bytes())
             .map_err(Into::into),
         Some(Command::Check { config }) => return report(check(&config)),
+        Some(Command::Drain(args)) => ask_to_drain(args),
         None => match configure(&args.run) {
             Ok(config) => run(config),
             Err(error) => return report(Err(error)),
@@ -118,6 +129,10 @@ fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
     config.check(&mut faults);
     if args.dev {
         config.nats.prefix = "herald-dev".to_owned();
+        config.admin.api_keys.push(ApiKeySettings {
+            name: "dev".to_owned(),
+            key: Secret(DEV_API_KEY.to_owned()),
+        });
         config.policy = Policy {
             last_seen_kept: config.policy.last_seen_kept,
             ..Policy::open()
@@ -130,6 +145,11 @@ fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
         }
     }
     Ok(faults.or(config)?)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn ask_to_drain(args: drain::Args) -> anyhow::Result<()> {
+    Ok(drain::ask(args, ADMIN, &mut std::io::stdout()).await?)
 }
 
 #[tokio::main]
@@ -172,16 +192,23 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     let names = Names::new(config.nats.prefix.clone());
     let router = Router::new(bus, config.policy.clone(), names);
     let readiness = service::start(router, &node, stop.clone(), &tasks);
-    let draining = stop.clone();
+    let left = tasks.clone();
+    let drain = Arc::new(Drain::new(stop.clone(), config.drain, move || left.len()));
+    let asked = drain.clone();
     let ready = move || {
-        if draining.is_cancelled() {
-            return Err("draining".into());
-        }
-        readiness.check()
+        let draining = Condition::that("drain", !asked.status().draining, "draining");
+        std::iter::once(draining).chain(readiness.conditions()).collect()
     };
-    let admin = Arc::new(Admin::new(Box::new(ready), metrics_handle));
     let admin_stop = CancellationToken::new();
     let admin_tasks = TaskTracker::new();
+    let pulse = Arc::new(Pulse::default());
+    let (beating, end) = (pulse.clone(), admin_stop.clone());
+    admin_tasks.spawn(async move { end.run_until_cancelled(beating.run()).await });
+    let admin = Arc::new(Operators {
+        admin: Admin::new(Box::new(ready), pulse, metrics_handle),
+        drain: drain.clone(),
+        keys: config.admin.api_keys.iter().map(|key| key.key.clone()).collect(),
+    });
     if let Some(tls) = tls.clone() {
         let end = admin_stop.clone();
         admin_tasks.spawn(async move { end.run_until_cancelled(tls.follow()).await });
@@ -198,13 +225,17 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
 
     tokio::select! {
         () = signals.next() => {}
+        () = drain.asked() => {}
         () = ignore(hangups) => {}
     }
-    tracing::info!("stopping");
+    tracing::info!("draining");
     stop.cancel();
     tasks.close();
-    if tokio::time::timeout(config.drain, tasks.wait()).await.is_err() {
-        tracing::warn!("the drain time ended before all commands did");
+    tokio::select! {
+        ended = tokio::time::timeout(config.drain, tasks.wait()) => if ended.is_err() {
+            tracing::warn!("the drain time ended before all commands did");
+        },
+        () = signals.next() => tracing::warn!("asked to stop a second time: stopping at once"),
     }
     admin_stop.cancel();
     bus_stop.cancel();

@@ -4,11 +4,12 @@ use hyper::Method;
 use percent_encoding::percent_decode_str;
 
 /// The calls, by the names that an API key can be limited to.
-pub const CALLS: &[&str] = &["messages", "presence", "user", "kick"];
+pub const CALLS: &[&str] = &["messages", "presence", "user", "kick", "drain"];
 
 /// What a path names. Ids stand in paths percent-encoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resource {
+    Drain,
     Messages,
     Presence,
     User(String),
@@ -20,6 +21,7 @@ impl Resource {
     pub fn of(path: &str) -> Option<Self> {
         let mut segments = path.strip_prefix("/api/v1/")?.split('/');
         let resource = match (segments.next()?, segments.next(), segments.next()) {
+            ("drain", None, None) => Self::Drain,
             ("messages", None, None) => Self::Messages,
             ("presence", None, None) => Self::Presence,
             ("users", Some(user), None) => Self::User(id(user)?),
@@ -32,6 +34,7 @@ impl Resource {
     /// The call, where the method fits.
     pub fn call(&self, method: &Method) -> Option<&'static str> {
         match (self, method) {
+            (Self::Drain, &Method::GET | &Method::POST) => Some("drain"),
             (Self::Messages, &Method::POST) => Some("messages"),
             (Self::Presence, &Method::POST) => Some("presence"),
             (Self::User(_), &Method::GET) => Some("user"),
@@ -43,6 +46,7 @@ impl Resource {
     /// The methods that fit.
     pub fn allow(&self) -> &'static str {
         match self {
+            Self::Drain => "GET, POST",
             Self::Messages | Self::Presence => "POST",
             Self::User(_) => "GET",
             Self::Connections(_) => "DELETE",
@@ -80,6 +84,7 @@ mod tests {
     #[test]
     fn every_call_has_its_name() {
         for resource in [
+            Resource::Drain,
             Resource::Messages,
             Resource::Presence,
             Resource::User(String::new()),
