@@ -1,14 +1,6 @@
 //! One connection, from its first byte to its end: in HTTP/1.1, or in HTTP/2 where the handshake of TLS chose that.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
     Request, Response, StatusCode, Version,
@@ -21,7 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use super::{Body, Cut, End, Handler, Incoming, streams, streams::Streams, text};
@@ -84,10 +76,10 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let cut = Cut::default();
-    let begun = Arc::new(AtomicBool::new(false));
+    let begun = CancellationToken::new();
     let (handler, peer, given, begins) = (serving.handler.clone(), serving.peer, cut.clone(), begun.clone());
     let service = service_fn(move |request| {
-        begins.store(true, Ordering::Relaxed);
+        begins.cancel();
         answer(handler.clone(), request, peer, given.clone())
     });
     let connection = http1::Builder::new()
@@ -99,19 +91,19 @@ where
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = serving.end.closing.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = serving.end.closing.cancelled() => {}
         () = cut.cut() => return Ok(()),
     }
-    let nothing_begun = async {
-        serving.end.closed.cancelled().await;
-        if begun.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
-        }
-    };
+    // Told to shut down before anything has come, hyper would close over the request that is on its way.
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = begun.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = serving.end.closed.cancelled() => return Ok(()),
+        () = cut.cut() => return Ok(()),
+    }
     tokio::select! {
         ended = connection => ended,
         () = cut.cut() => Ok(()),
-        () = nothing_begun => Ok(()),
     }
 }
 
