@@ -50,8 +50,17 @@ pub struct Node {
 impl Node {
     /// Starts the process and waits for nothing.
     pub fn spawn<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> Self {
+        Self::spawn_by(Command::new(binary(name)), name, arguments)
+    }
+
+    /// The same by another program, which becomes the node.
+    pub fn spawn_program<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Self {
+        Self::spawn_by(Command::new(program), program, arguments)
+    }
+
+    fn spawn_by<S: AsRef<OsStr>>(mut command: Command, name: &str, arguments: impl IntoIterator<Item = S>) -> Self {
         let log = NamedTempFile::new().expect("a file for the log");
-        let mut child = Command::new(binary(name))
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -77,10 +77,19 @@ where
 {
     let cut = Cut::default();
     let begun = CancellationToken::new();
-    let (handler, peer, given, begins) = (serving.handler.clone(), serving.peer, cut.clone(), begun.clone());
+    let (handler, peer, given) = (serving.handler.clone(), serving.peer, cut.clone());
+    let (begins, closing) = (begun.clone(), serving.end.closing.clone());
     let service = service_fn(move |request| {
         begins.cancel();
-        answer(handler.clone(), request, peer, given.clone())
+        let (answer, closing) = (answer(handler.clone(), request, peer, given.clone()), closing.clone());
+        async move {
+            let mut answer = answer.await?;
+            if closing.is_cancelled() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
