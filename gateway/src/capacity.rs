@@ -20,7 +20,7 @@ mod usage;
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Descriptors that are kept for all but the public listeners' sockets: files, NATS, backends, the admin listener.
-const RESERVE: u32 = 64;
+const RESERVE: u32 = 128;
 
 pub struct Capacity {
     limits: Arc<Limits>,
@@ -89,7 +89,7 @@ impl Capacity {
     }
 
     fn with_descriptors(limits: Arc<Limits>, descriptors: Option<u32>) -> Self {
-        let most_sockets = descriptors.map_or(u32::MAX, |all| all - RESERVE.min(all / 4));
+        let most_sockets = descriptors.map_or(u32::MAX, |all| all - RESERVE.min(all / 2));
         let wanted = limits.now().connections;
         if most_sockets < wanted {
             info!(
@@ -251,9 +251,9 @@ mod tests {
     fn some_descriptors_are_kept() {
         let capacity = capacity(LimitSettings::default(), 100);
         let sockets: Vec<_> = (0..100).map_while(|_| capacity.socket().ok()).collect();
-        assert_eq!(sockets.len(), 75);
+        assert_eq!(sockets.len(), 50);
         assert_eq!(capacity.socket().err(), Some(Full::Descriptors));
-        assert_eq!(capacity.most_clients(), 75);
+        assert_eq!(capacity.most_clients(), 50);
     }
 
     #[test]

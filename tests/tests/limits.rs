@@ -23,7 +23,7 @@ use tokio::{net::TcpStream, time::Instant};
 async fn limited(limits: &str) -> Node {
     let config = Config {
         limits: limits.into(),
-        router: "client_join = [\"*\"]\ngroups_per_user = 3".into(),
+        router: "client_join = [\"*\"]\ngroups_per_user = 3\nvisibility = \"all\"".into(),
         ..Config::default()
     };
     config.start().await
@@ -350,7 +350,7 @@ async fn without_file_descriptors_it_refuses_and_goes_on() {
     let most = Metrics::of(gateway.admin())
         .await
         .get("herald_gateway_connections_limit");
-    assert_eq!(most, 75.0, "the rest is its own");
+    assert_eq!(most, 50.0, "the rest is its own");
     let mut first = client(&gateway, "first").await;
     let public = gateway.public();
     // Twice as many as there is room for, and none of them is left waiting.

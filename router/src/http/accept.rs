@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const SAY: Duration = Duration::from_secs(10);
 /// Those who are told at once that there is no room, and may take a moment to hear it. Beyond them nobody waits for that:
 /// their descriptors are few.
-const TOLD: usize = 32;
+const TOLD: usize = 16;
 const HEAR: Duration = Duration::from_secs(1);
 /// When to come back where not even a descriptor was left.
 const LATER: Duration = Duration::from_secs(5);
