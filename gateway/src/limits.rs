@@ -1,15 +1,11 @@
 //! The limits that hold now. They are read where they are needed, at a connect or a command, and never on delivery, so that
 //! they can be changed while the node runs.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::sync::Arc;
 
 use parking_lot::RwLock;
-use serde_json::Value;
 
 use crate::{config::LimitSettings, rate::Rate};
-
-/// What is built into something that begins with the process: another value needs a restart.
-const NEEDS_RESTART: [&str; 3] = ["calls_in_flight", "ping_interval", "pong_timeout"];
 
 pub struct Limits(RwLock<Current>);
 
@@ -95,8 +91,9 @@ impl Limits {
     }
 
     /// From now on these hold, for whoever is connected as well, but for the sizes of frames and outboxes, which each
-    /// connection keeps. `settings` have been checked. What needs a restart stays as it was.
-    pub fn reload(&self, settings: &LimitSettings) -> Changes {
+    /// connection keeps. `settings` have been checked. What is built into something that
+    /// begins with the process stays as it was (`config::RULES` has it under `restart`).
+    pub fn reload(&self, settings: &LimitSettings) {
         let mut current = self.0.write();
         let before = current.settings.clone();
         let after = LimitSettings {
@@ -107,69 +104,6 @@ impl Limits {
             ..settings.clone()
         };
         *current = Current::new(after);
-        Changes::between(&before, settings)
-    }
-}
-
-/// What a reload came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
-    pub applied: Vec<Change>,
-    /// These stay as they were until the node is started again.
-    pub needs_restart: Vec<Change>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// As in the configuration, `limits.frame`.
-    pub name: String,
-    pub from: String,
-    pub to: String,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} becomes {}", self.name, self.from, self.to)
-    }
-}
-
-impl Changes {
-    fn between(before: &LimitSettings, after: &LimitSettings) -> Self {
-        let (before, after) = (fields(before), fields(after));
-        let mut changes = Self::default();
-        for (name, to) in after {
-            let from = before.get(&name).cloned().unwrap_or_default();
-            if from == to {
-                continue;
-            }
-            let kind = match NEEDS_RESTART.contains(&name.as_str()) {
-                true => &mut changes.needs_restart,
-                false => &mut changes.applied,
-            };
-            kind.push(Change {
-                name: format!("limits.{name}"),
-                from: shown(&from),
-                to: shown(&to),
-            });
-        }
-        changes
-    }
-}
-
-/// By name, so that no setting can be forgotten here.
-fn fields(settings: &LimitSettings) -> BTreeMap<String, Value> {
-    match serde_json::to_value(settings) {
-        Ok(Value::Object(fields)) => fields.into_iter().collect(),
-        // Numbers, texts and nothing else.
-        Ok(_) | Err(_) => BTreeMap::new(),
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "unset".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }
 

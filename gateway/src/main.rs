@@ -7,7 +7,7 @@ use herald_gateway::{
     cli::{self, Args, Command},
     config, node,
 };
-use herald_router::{cli::BAD_CONFIG, drain};
+use herald_router::{cli::BAD_CONFIG, drain, reload::Configured};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             Err(error) => fail(1, format!("herald-gateway: {error}")),
         },
         None => match cli::configure(args.run.clone()) {
-            Ok(config) => run(config, args.run),
+            Ok(configured) => run(configured, args.run),
             Err(error) => fail(BAD_CONFIG, error),
         },
     }
@@ -48,9 +48,9 @@ async fn ask_to_drain(args: drain::Args) -> Result<(), drain::DrainError> {
 }
 
 #[tokio::main]
-async fn run(config: config::GatewayConfig, from: cli::Run) -> ExitCode {
+async fn run(configured: Configured<config::GatewayConfig>, from: cli::Run) -> ExitCode {
     let again = move || cli::configure(from.clone());
-    match node::run(config, again).await {
+    match node::run(configured, again).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, format!("herald-gateway: {error:#}")),
     }

@@ -11,7 +11,10 @@ use herald_router::{
     core::Router,
     drain::Drain,
     health::{Condition, Pulse, Ready},
-    http, service,
+    http,
+    metrics::node as node_metrics,
+    reload::Configured,
+    service,
     service::Readiness,
     shutdown::{Hangups, Signals},
     telemetry,
@@ -20,7 +23,15 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{api::Api, config::GatewayConfig, gateway::Gateway, metrics, reload, server::Public, tls::Certificates};
+use crate::{
+    api::{Api, Keys},
+    config::GatewayConfig,
+    gateway::Gateway,
+    metrics,
+    reload::Live,
+    server::Public,
+    tls::Certificates,
+};
 
 /// After the window, HTTP requests that are under way get this long to be answered: a backend has ten seconds, unless
 /// something else is said. Connections take their close frames within two.
@@ -33,17 +44,21 @@ const LISTEN_ON: Duration = Duration::from_secs(5);
 
 /// Runs until a signal asks for the end. `again` reads the configuration anew.
 pub async fn run(
-    config: GatewayConfig,
-    again: impl Fn() -> Result<GatewayConfig, ConfigError> + Send + 'static,
+    configured: Configured<GatewayConfig>,
+    again: impl Fn() -> Result<Configured<GatewayConfig>, ConfigError> + Send + 'static,
 ) -> anyhow::Result<()> {
-    telemetry::start_logging(&config.logging)?;
+    let Configured { config, tree } = configured;
+    let levels = telemetry::start_logging(&config.logging)?;
     let mut signals = Signals::new()?;
     // Outlives all else: commands under way at a stop still need the bus.
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let recorder = telemetry::start_metrics(&background, &tasks)?;
-    herald_router::metrics::describe();
-    metrics::describe();
+    let figures = telemetry::start_metrics(
+        &[node_metrics::METRICS, herald_router::metrics::METRICS, metrics::METRICS],
+        (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        &background,
+        &tasks,
+    )?;
 
     let public = bind_all(&config.public.listen)?;
     let certificates = Arc::new(Certificates::new(&config)?);
@@ -54,7 +69,7 @@ pub async fn run(
         .clone()
         .unwrap_or_else(|| format!("gw-{:08x}", rand::random::<u32>()));
     let bus = bus(&config, &node, &background, &tasks).await?;
-    let inside = embedded(&config, &node, &bus, &background, &tasks);
+    let (router, inside) = embedded(&config, &node, &bus, &background, &tasks).unzip();
 
     let stop = CancellationToken::new();
     let gateway = Gateway::new(&config, node.clone(), &bus, stop.clone())?;
@@ -63,12 +78,20 @@ pub async fn run(
     tasks.spawn(async move {
         end.run_until_cancelled(work.run()).await;
     });
-    tasks.spawn(watch_bus(bus.clone(), background.clone()));
-    let (reloaded, exchanged, end) = (gateway.clone(), certificates.clone(), background.clone());
-    let hangups = Hangups::new()?;
+    let (watched, end) = (bus.clone(), background.clone());
+    tasks.spawn(async move { end.run_until_cancelled(node_metrics::follow(&watched)).await });
+    let api_keys = Keys::new(&config.admin.api_keys);
+    let live = Live {
+        gateway: gateway.clone(),
+        certificates: certificates.clone(),
+        api_keys: api_keys.clone(),
+        levels: levels.clone(),
+        router,
+    };
+    let (hangups, end) = (Hangups::new()?, background.clone());
     tasks.spawn(async move {
-        let reload = reload::run(hangups, &reloaded, &exchanged, again);
-        end.run_until_cancelled(async { tokio::join!(reload, exchanged.follow()) })
+        let reload = live.follow(hangups, tree, again);
+        end.run_until_cancelled(async { tokio::join!(reload, live.certificates.follow(), live.levels.run()) })
             .await;
     });
 
@@ -87,9 +110,10 @@ pub async fn run(
     tasks.spawn(async move { end.run_until_cancelled(beating.run()).await });
     let api = Api::new(
         gateway.clone(),
-        Admin::new(ready, pulse, recorder),
+        Admin::new(ready, pulse, figures),
         asked.clone(),
-        config.admin.api_keys.clone(),
+        api_keys,
+        levels,
     );
     for (listener, address) in public.into_iter().zip(&config.public.listen) {
         writeln!(out, "listening public {}", listener.local_addr()?)?;
@@ -153,6 +177,7 @@ async fn bus(
     }
     let settings = nats::NatsConfig {
         urls: config.nats.urls(),
+        access: config.nats.access(),
         prefix: config.nats.prefix.clone(),
         name: node.to_owned(),
         limits: config.log.limits(),
@@ -168,13 +193,14 @@ fn embedded(
     bus: &Bus,
     background: &CancellationToken,
     tasks: &TaskTracker,
-) -> Option<Readiness> {
+) -> Option<(Router, Readiness)> {
     if !config.nats.urls.is_empty() {
         return None;
     }
     let names = Names::new(config.nats.prefix.clone());
     let router = Router::new(bus.clone(), config.router.clone(), names);
-    Some(service::start(router, node, background.clone(), tasks))
+    let readiness = service::start(router.clone(), node, background.clone(), tasks);
+    Some((router, readiness))
 }
 
 /// What must hold for clients to be sent here.
@@ -200,20 +226,6 @@ fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, drain: 
         }
         conditions
     })
-}
-
-async fn watch_bus(bus: Bus, end: CancellationToken) {
-    let mut state = bus.pubsub.state();
-    let watch = async {
-        loop {
-            let now = *state.borrow_and_update();
-            metrics::bus(now);
-            if state.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    end.run_until_cancelled(watch).await;
 }
 
 /// Not ready, no new connections, the others closed one by one; then what is under way may end.

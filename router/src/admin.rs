@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use hyper::{Method, Response, StatusCode, Uri};
-use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::{
     health::{self, Pulse, Ready},
     http::{self, Body},
+    telemetry::Figures,
 };
 
 pub struct Admin {
     ready: Ready,
     pulse: Arc<Pulse>,
-    metrics: PrometheusHandle,
+    metrics: Figures,
 }
 
 impl Admin {
-    pub fn new(ready: Ready, pulse: Arc<Pulse>, metrics: PrometheusHandle) -> Self {
+    pub fn new(ready: Ready, pulse: Arc<Pulse>, metrics: Figures) -> Self {
         Self { ready, pulse, metrics }
     }
 

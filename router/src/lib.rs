@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod operators;
 pub mod policy;
 pub mod presence;
+pub mod reload;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;

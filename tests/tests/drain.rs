@@ -132,7 +132,7 @@ async fn requests_that_are_under_way_are_answered() {
     let mut stream = Events::dev(public, &token::dev("carol")).await;
     eventually("all are under way", async || {
         let metrics = Metrics::of(world.gateway.admin()).await;
-        let polls = metrics.get("herald_gateway_connections{dialect=\"poll\"}");
+        let polls = metrics.get("herald_gateway_connections{dialect=\"poll\",state=\"connected\"}");
         metrics.get("herald_gateway_calls_in_flight") >= 4.0 && polls >= 1.0
     })
     .await;

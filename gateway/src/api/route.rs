@@ -4,7 +4,7 @@ use hyper::Method;
 use percent_encoding::percent_decode_str;
 
 /// The calls, by the names that an API key can be limited to.
-pub const CALLS: &[&str] = &["messages", "presence", "user", "kick", "drain"];
+pub const CALLS: &[&str] = &["messages", "presence", "user", "kick", "drain", "log-level"];
 
 /// What a path names. Ids stand in paths percent-encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(super) enum Resource {
     User(String),
     /// The connections of a user.
     Connections(String),
+    LogLevel,
 }
 
 impl Resource {
@@ -24,6 +25,7 @@ impl Resource {
             ("drain", None, None) => Self::Drain,
             ("messages", None, None) => Self::Messages,
             ("presence", None, None) => Self::Presence,
+            ("log-level", None, None) => Self::LogLevel,
             ("users", Some(user), None) => Self::User(id(user)?),
             ("users", Some(user), Some("connections")) => Self::Connections(id(user)?),
             _ => return None,
@@ -37,6 +39,7 @@ impl Resource {
             (Self::Drain, &Method::GET | &Method::POST) => Some("drain"),
             (Self::Messages, &Method::POST) => Some("messages"),
             (Self::Presence, &Method::POST) => Some("presence"),
+            (Self::LogLevel, &Method::GET | &Method::PUT) => Some("log-level"),
             (Self::User(_), &Method::GET) => Some("user"),
             (Self::Connections(_), &Method::DELETE) => Some("kick"),
             _ => None,
@@ -48,6 +51,7 @@ impl Resource {
         match self {
             Self::Drain => "GET, POST",
             Self::Messages | Self::Presence => "POST",
+            Self::LogLevel => "GET, PUT",
             Self::User(_) => "GET",
             Self::Connections(_) => "DELETE",
         }
@@ -87,6 +91,7 @@ mod tests {
             Resource::Drain,
             Resource::Messages,
             Resource::Presence,
+            Resource::LogLevel,
             Resource::User(String::new()),
             Resource::Connections(String::new()),
         ] {

@@ -5,12 +5,11 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use herald_proto::limits;
 use herald_router::config::Faults;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::crowd::{Beyond, Rules};
 
-/// Serialised only to tell what a reload changed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitSettings {
     pub frame: ByteSize,

@@ -6,39 +6,25 @@ use super::*;
 use crate::rate::Bucket;
 
 #[test]
-fn a_reload_says_what_it_changed_and_what_needs_a_restart() {
+fn what_needs_a_restart_stays_as_it_was() {
     let limits = Limits::new(LimitSettings::default());
-    let wanted = LimitSettings {
-        frame: ByteSize::kib(32),
-        memory: Some(ByteSize::gib(1)),
+    limits.reload(&LimitSettings {
         connections: 7,
+        calls_in_flight: 7,
         ping_interval: Duration::from_secs(20),
+        pong_timeout: Duration::from_secs(7),
+        ..LimitSettings::default()
+    });
+    let expected = LimitSettings {
+        connections: 7,
         ..LimitSettings::default()
     };
-    let changes = limits.reload(&wanted);
-    let applied: Vec<String> = changes.applied.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        applied,
-        [
-            "limits.connections: 100000 becomes 7",
-            "limits.frame: 64.0 KiB becomes 32.0 KiB",
-            "limits.memory: unset becomes 1.0 GiB"
-        ]
-    );
-    let restart: Vec<String> = changes.needs_restart.iter().map(ToString::to_string).collect();
-    assert_eq!(restart, ["limits.ping_interval: 25s becomes 20s"]);
-    let now = limits.now();
-    assert_eq!((now.connections, now.ping_interval), (7, Duration::from_secs(25)));
-    let again = limits.reload(&wanted);
-    assert!(again.applied.is_empty());
-    assert_eq!(again.needs_restart.len(), 1, "it still waits for the restart");
-}
-
-#[test]
-fn every_setting_is_told_of() {
-    let fields = fields(&LimitSettings::default());
-    assert_eq!(fields.len(), 26);
-    assert!(NEEDS_RESTART.iter().all(|name| fields.contains_key(*name)));
+    assert_eq!(*limits.now(), expected);
+    let restart = crate::config::RULES
+        .restart
+        .iter()
+        .filter(|name| name.starts_with("limits."));
+    assert_eq!(restart.count(), 3, "those of them that are tried here");
 }
 
 #[test]
