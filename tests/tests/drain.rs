@@ -37,10 +37,8 @@ async fn closes_are_spread_evenly_over_the_window() {
     let window = Duration::from_secs(4);
     let mut gateway = dev_gateway_with(&["--drain", "4s"]).await;
     let address = gateway.public();
-    let mut clients = Vec::new();
-    for i in 0..400 {
-        clients.push(Client::dev(address, &format!("u{i}")).await);
-    }
+    let connects = (0..400).map(|i| async move { Client::dev(address, &format!("u{i}")).await });
+    let clients = join_all(connects).await;
     let begun = Instant::now();
     gateway.terminate();
     let closes = clients.into_iter().map(|mut client| async move {
