@@ -34,6 +34,8 @@ pub struct NatsServer {
     child: Option<Child>,
     /// More configuration, in the server's own language.
     config: String,
+    /// It does not greet.
+    silent: bool,
 }
 
 impl NatsServer {
@@ -51,6 +53,17 @@ impl NatsServer {
         server
     }
 
+    /// A server that says nothing before its clients have, so that all that can be seen of it is that it listens.
+    pub async fn start_silent(config: &str) -> Self {
+        let mut server = Self::reserve();
+        server.config = config.to_owned();
+        server.silent = true;
+        while !server.try_start().await {
+            server.port = free_port();
+        }
+        server
+    }
+
     /// A server that is not there yet: its port and folder are chosen.
     pub fn reserve() -> Self {
         Self {
@@ -58,6 +71,7 @@ impl NatsServer {
             store: TempDir::new().expect("a folder for the store"),
             child: None,
             config: String::new(),
+            silent: false,
         }
     }
 
@@ -88,7 +102,11 @@ impl NatsServer {
         let child = self.child.insert(child);
         let end = Instant::now() + PATIENCE;
         loop {
-            if greets(self.port).await {
+            let there = match self.silent {
+                true => TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok(),
+                false => greets(self.port).await,
+            };
+            if there {
                 return true;
             }
             if child.try_wait().expect("the child's state").is_some() {
