@@ -178,7 +178,8 @@ async fn a_message_is_counted_at_each_step_of_its_way() {
     assert_eq!(metrics.get("herald_gateway_fanout_receivers_sum{to=\"group\"}"), 15.0);
     assert_eq!(metrics.get("herald_gateway_queued_seconds_count{to=\"group\"}"), 5.0);
     let written = metrics.get("herald_gateway_delivery_seconds_count");
-    assert!((1.0..=6.0).contains(&written), "{written} batches");
+    // At most one for each receiver of each message: they share two flushers or more.
+    assert!((1.0..=16.0).contains(&written), "{written} batches");
     let most = metrics.get("herald_gateway_delivery_seconds_sum") / written;
     assert!((0.0..5.0).contains(&most), "{most} s on average");
     let of_router = Metrics::of(router.admin()).await;

@@ -51,7 +51,8 @@ impl Link {
     ) -> Result<Self> {
         let (sender, connection) = watch::channel(Connection::default());
         let (disturbed, disturbances) = watch::channel(0);
-        let metrics = node::Connection::new();
+        let metrics = Arc::new(node::Connection::new());
+        let counted = metrics.clone();
         // Its own choice of cryptography would fail where several have been built in.
         let _chosen_before = rustls::crypto::ring::default_provider().install_default().is_err();
         let options = config
@@ -65,7 +66,7 @@ impl Link {
             .subscription_capacity(SUBSCRIPTION)
             .reconnect_delay_callback(reconnect_delay)
             .reconnect_to_server_callback(move |servers, _| {
-                refused(&trouble, &servers);
+                refused(&trouble, &counted, &servers);
                 // Which of them comes next, the client decides.
                 std::future::ready(None)
             })
@@ -266,23 +267,21 @@ fn note(
             tracing::warn!("a subscription could not keep up: messages from NATS were dropped");
             disturbances.send_modify(|count| *count += 1);
         }
-        Event::ClientError(error) => {
-            metrics.refused(node::Refusal::of(&error.to_string()));
-            tracing::debug!(%error, "NATS");
-        }
         Event::ServerError(error) => tracing::warn!(%error, "NATS refuses"),
         other => tracing::debug!(%other, "NATS"),
     }
 }
 
-/// Before each attempt to connect, what became of those before. It is told once for each reason.
-fn refused(trouble: &Mutex<Option<String>>, servers: &[Server]) {
+/// Before each attempt to connect, what became of the one before: nothing else tells more than of which kind it was. It is
+/// logged once for each reason.
+fn refused(trouble: &Mutex<Option<String>>, metrics: &node::Connection, servers: &[Server]) {
     let Some((server, why)) = servers
         .iter()
         .find_map(|server| Some((&server.addr, server.last_error.as_ref()?)))
     else {
         return;
     };
+    metrics.refused(node::Refusal::of(why));
     // Of a URL nothing more: it may hold a password.
     let place = format!("{}:{}", server.host(), server.port());
     let new = provision::line(&format!("no connection to NATS: {place}: {why}"));
