@@ -29,6 +29,7 @@ pub fn free_port() -> u16 {
 
 /// Killed when dropped; its log is printed if the test is failing.
 pub struct NatsServer {
+    address: Ipv4Addr,
     port: u16,
     store: TempDir,
     child: Option<Child>,
@@ -64,9 +65,20 @@ impl NatsServer {
         server
     }
 
+    /// Not on loopback.
+    pub async fn start_on(address: Ipv4Addr) -> Self {
+        let mut server = Self::reserve();
+        server.address = address;
+        while !server.try_start().await {
+            server.port = free_port();
+        }
+        server
+    }
+
     /// A server that is not there yet: its port and folder are chosen.
     pub fn reserve() -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST,
             port: free_port(),
             store: TempDir::new().expect("a folder for the store"),
             child: None,
@@ -89,7 +101,8 @@ impl NatsServer {
         let child = Command::new(binary())
             .arg("--config")
             .arg(config)
-            .args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--jetstream"])
+            .args(["--addr", &self.address.to_string(), "--port", &self.port.to_string()])
+            .arg("--jetstream")
             .arg("--store_dir")
             .arg(self.store.path())
             .arg("--log")
@@ -103,8 +116,8 @@ impl NatsServer {
         let end = Instant::now() + PATIENCE;
         loop {
             let there = match self.silent {
-                true => TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok(),
-                false => greets(self.port).await,
+                true => TcpStream::connect((self.address, self.port)).await.is_ok(),
+                false => greets(self.address, self.port).await,
             };
             if there {
                 return true;
@@ -119,7 +132,7 @@ impl NatsServer {
     }
 
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}:{}", self.address, self.port)
     }
 
     pub fn id(&self) -> u32 {
@@ -200,9 +213,9 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// Whether a server speaks first, as NATS does, and has JetStream.
-async fn greets(port: u16) -> bool {
+async fn greets(address: Ipv4Addr, port: u16) -> bool {
     let greeting = async {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = SocketAddr::from((address, port));
         let mut stream = TcpStream::connect(address).await.ok()?;
         let mut info = vec![0; 4096];
         let read = stream.read(&mut info).await.ok()?;
