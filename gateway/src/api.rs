@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use herald_proto::ErrorCode;
 use herald_router::{
     admin::Admin,
+    drain::Drain,
     failure::Failure,
     http::{self, Body, Incoming},
     telemetry::Levels,
@@ -29,6 +30,7 @@ use route::Resource;
 pub struct Api {
     gateway: Arc<Gateway>,
     admin: Admin,
+    drain: Arc<Drain>,
     keys: Keys,
     levels: Levels,
 }
@@ -48,10 +50,11 @@ impl Keys {
 }
 
 impl Api {
-    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Keys, levels: Levels) -> Self {
+    pub fn new(gateway: Arc<Gateway>, admin: Admin, drain: Arc<Drain>, keys: Keys, levels: Levels) -> Self {
         Self {
             gateway,
             admin,
+            drain,
             keys,
             levels,
         }
@@ -66,6 +69,7 @@ impl Api {
             return Ok(only(resource.allow()));
         }
         match resource {
+            Resource::Drain => Ok(self.drain.answer(request.method())),
             Resource::Messages => {
                 let body = self.body(request).await?;
                 let results = messages::post(&self.gateway, &key.name, &body).await?;
@@ -111,22 +115,22 @@ impl Api {
     }
 
     async fn body(&self, request: Request<Incoming>) -> Result<bytes::Bytes, Failure> {
-        Ok(http_body::read(request, self.gateway.limits.http_body).await?)
+        Ok(http_body::read(request, self.gateway.limits.now().http_body).await?)
     }
 }
 
 impl http::Handler for Api {
     type Admission = ();
 
-    fn admit(&self, _peer: SocketAddr) -> Option<()> {
-        Some(())
+    fn admit(&self, _peer: SocketAddr) -> Result<(), http::Turned> {
+        Ok(())
     }
 
     async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
         if self.gateway.dev && !origin::host_is_loopback(&request) {
             return error(&Failure::forbidden("--dev serves loopback hosts only"));
         }
-        if let Some(answer) = self.admin.answer(request.method(), request.uri().path()) {
+        if let Some(answer) = self.admin.answer(request.method(), request.uri()) {
             return answer;
         }
         self.call(request).await.unwrap_or_else(|failure| error(&failure))

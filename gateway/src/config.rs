@@ -195,7 +195,8 @@ impl GatewayConfig {
         self.nats.check(faults);
         self.router.check("router", faults);
         self.log.check(faults);
-        self.limits.check(faults);
+        self.limits
+            .check(self.dialects.largest_frame(self.limits.frame), faults);
         self.presence.check(faults);
         self.session.check(faults);
         self.login.check(faults);

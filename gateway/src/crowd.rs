@@ -7,7 +7,7 @@ use herald_proto::{
     CloseCode,
     cluster::{ConnectionInfo, UserConnection},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
 
@@ -21,7 +21,7 @@ pub struct Rules {
 }
 
 /// What happens to one connection too many.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Beyond {
     /// The new one is refused.

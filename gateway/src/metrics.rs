@@ -203,6 +203,10 @@ pub fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
 }
 
+pub fn connections_limit(most: u32) {
+    gauge!(CONNECTIONS_LIMIT).set(f64::from(most));
+}
+
 pub fn login(outcome: &'static str) {
     counter!(LOGINS, "outcome" => outcome).increment(1);
 }

@@ -15,7 +15,8 @@ mod pubsub;
 
 pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Watch};
 pub use log::{
-    Appended, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
+    Appended, Beats, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page,
+    StoredAt,
 };
 pub use message::{Headers, Message};
 pub use pubsub::{BusState, PubSub, Reply, Request, Requests};

@@ -69,6 +69,7 @@ async fn a_gateway_tells_each_change_and_what_needs_a_restart() {
     let mut gateway = Reloading::new(config.start().await);
     let first = config.text();
     config.router = "client_join = [\"b*\"]\ndirect = \"groups\"".into();
+    config.limits = "commands_per_second = 50".into();
     config.rest = "[logging]\nlevel = \"info,herald_gateway=debug\"\n[presence]\ngrace = \"3s\"\n".into();
     let text = config
         .text()
@@ -79,10 +80,11 @@ async fn a_gateway_tells_each_change_and_what_needs_a_restart() {
         "router.client_join: [\"a*\"] → [\"b*\"]",
         "router.direct: \"all\" → \"groups\"",
         "logging.level: \"info\" → \"info,herald_gateway=debug\"",
+        "limits.commands_per_second: 100 → 50",
         "admin.api_keys: changed",
         "presence.grace: \"2s\" → \"3s\"",
         "drain: \"1s\" → \"2s\"",
-        "changed=4 need_restart=2",
+        "changed=5 need_restart=2",
     ] {
         assert!(told.contains(change), "{change} in:\n{told}");
     }
@@ -98,7 +100,7 @@ async fn a_gateway_tells_each_change_and_what_needs_a_restart() {
     let told = gateway.with(&text, "done").await;
     assert!(told.contains("changed=0 need_restart=2"), "{told}");
     let told = gateway.with(&first, "done").await;
-    assert!(told.contains("changed=4 need_restart=0"), "{told}");
+    assert!(told.contains("changed=5 need_restart=0"), "{told}");
 }
 
 #[tokio::test]

@@ -4,11 +4,12 @@ use hyper::Method;
 use percent_encoding::percent_decode_str;
 
 /// The calls, by the names that an API key can be limited to.
-pub const CALLS: &[&str] = &["messages", "presence", "user", "kick", "log-level"];
+pub const CALLS: &[&str] = &["messages", "presence", "user", "kick", "drain", "log-level"];
 
 /// What a path names. Ids stand in paths percent-encoded.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resource {
+    Drain,
     Messages,
     Presence,
     User(String),
@@ -21,6 +22,7 @@ impl Resource {
     pub fn of(path: &str) -> Option<Self> {
         let mut segments = path.strip_prefix("/api/v1/")?.split('/');
         let resource = match (segments.next()?, segments.next(), segments.next()) {
+            ("drain", None, None) => Self::Drain,
             ("messages", None, None) => Self::Messages,
             ("presence", None, None) => Self::Presence,
             ("log-level", None, None) => Self::LogLevel,
@@ -34,6 +36,7 @@ impl Resource {
     /// The call, where the method fits.
     pub fn call(&self, method: &Method) -> Option<&'static str> {
         match (self, method) {
+            (Self::Drain, &Method::GET | &Method::POST) => Some("drain"),
             (Self::Messages, &Method::POST) => Some("messages"),
             (Self::Presence, &Method::POST) => Some("presence"),
             (Self::LogLevel, &Method::GET | &Method::PUT) => Some("log-level"),
@@ -46,6 +49,7 @@ impl Resource {
     /// The methods that fit.
     pub fn allow(&self) -> &'static str {
         match self {
+            Self::Drain => "GET, POST",
             Self::Messages | Self::Presence => "POST",
             Self::LogLevel => "GET, PUT",
             Self::User(_) => "GET",
@@ -84,6 +88,7 @@ mod tests {
     #[test]
     fn every_call_has_its_name() {
         for resource in [
+            Resource::Drain,
             Resource::Messages,
             Resource::Presence,
             Resource::LogLevel,

@@ -126,6 +126,11 @@ impl DialectsSettings {
         ]
     }
 
+    /// Of those that are served, and the native ones', which is given.
+    pub fn largest_frame(&self, native: ByteSize) -> ByteSize {
+        self.spoken().map(|spoken| spoken.frame).fold(native, ByteSize::max)
+    }
+
     /// Those that are served.
     pub fn spoken(&self) -> impl Iterator<Item = Spoken<'_>> {
         let served = self.all().into_iter().filter(|(set, ..)| !set.paths.is_empty());

@@ -21,7 +21,7 @@ use super::{
     socket::Socket,
 };
 use crate::{
-    addresses::Slot,
+    addresses::Room,
     auth::Identity,
     dialect::Dialect,
     event::{ConnectOptions, Ending, Tag},
@@ -50,25 +50,19 @@ pub enum Token {
 }
 
 /// Begins a connection: whatever is needed only once happens here, so that the task that stays is small.
-pub async fn start(
-    gateway: &Arc<Gateway>,
-    upgraded: Upgraded,
-    opening: Opening,
-    client: IpAddr,
-    address: Option<Slot>,
-) {
+pub async fn start(gateway: &Arc<Gateway>, upgraded: Upgraded, opening: Opening, client: IpAddr, room: Room) {
     let Some((socket, ahead)) = bare_socket(upgraded) else {
         tracing::error!("an upgraded connection is no stream of this gateway");
         return;
     };
-    let receiver = Receiver::new(&ahead, gateway.paths.terms(opening.dialect).frame);
+    let receiver = Receiver::new(&ahead, gateway.paths.frame(opening.dialect));
     drop(ahead);
     let (conn, open) = gateway.open(opening.dialect, gateway.socket(socket), client);
     let mut reader = Box::new(Reader {
         receiver,
         conversation: Conversation::new(gateway.clone(), conn.clone()),
         _open: open,
-        _address: address,
+        _room: room,
     });
     match opening.token {
         Token::None => {}
@@ -110,7 +104,7 @@ struct Reader {
     receiver: Receiver,
     conversation: Conversation,
     _open: OpenGuard,
-    _address: Option<Slot>,
+    _room: Room,
 }
 
 impl Reader {
@@ -145,7 +139,7 @@ impl Reader {
 
     async fn read(&mut self) -> Ending {
         if !self.conversation.is_welcomed() {
-            let wait = self.conversation.gateway.limits.connect_timeout;
+            let wait = self.conversation.gateway.limits.now().connect_timeout;
             match Box::pin(tokio::time::timeout(wait, self.first_frame())).await {
                 Ok(Ok(())) => {}
                 Ok(Err(ending)) => return ending,
@@ -187,7 +181,7 @@ impl Reader {
         let mut burst = receiver.burst(socket, &read);
         loop {
             match burst.next().await {
-                Ok(Some(received)) => conversation.received(received).await?,
+                Ok(Some(received)) => conversation.received(received, burst.taken()).await?,
                 Ok(None) => return Ok(()),
                 Err(Broken::Gone) => return Err(Ending::Peer(None)),
                 Err(Broken::Rules(code)) => return Err(Ending::Code(code)),

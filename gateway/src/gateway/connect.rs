@@ -78,7 +78,7 @@ impl Gateway {
             cursor: Some(entered.cursor.to_string()),
             resumed: entered.resumed,
             gap: entered.gap,
-            ping: u32::try_from(self.limits.ping_interval.as_secs())
+            ping: u32::try_from(self.limits.now().ping_interval.as_secs())
                 .unwrap_or(u32::MAX)
                 .max(1),
             expires: identity.expires,
@@ -231,10 +231,11 @@ impl Gateway {
             .filter(|other| serial(&other.id) < serial(&conn.id) && other.outbox.is_open());
         let here = here.filter_map(presence::info);
         let others: Vec<ConnectionInfo> = here.chain(crowd::elsewhere(elsewhere)).collect();
-        match self.crowd.on_connect(&new, &others) {
+        let rules = self.limits.now().crowd();
+        match rules.on_connect(&new, &others) {
             Verdict::Replaces(ids) => Ok(ids),
             Verdict::TooMany => {
-                let most = self.crowd.most;
+                let most = rules.most;
                 Err(Refused {
                     failure: Failure::forbidden(format!("a user may have {most} connections")),
                     code: CloseCode::TooManyConnections,

@@ -6,9 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use herald_router::http::{Body, Incoming};
 use hyper::{Method, Request, Response, StatusCode, Version, header};
 
-use super::{claim, refuse};
+use super::{claim, full, refuse};
 use crate::{
-    addresses::{Refusal, Slot},
+    addresses::{Refusal, Room},
     auth::source,
     conn::reader::{self, Opening, Token},
     dialect::Dialect,
@@ -27,13 +27,13 @@ pub(super) fn query(request: &Request<Incoming>) -> Query<'_> {
 
 /// A native client.
 pub(super) fn native(gateway: &Arc<Gateway>, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
-    let slot = match admitted(gateway, &request, client) {
-        Ok(slot) => slot,
+    let room = match admitted(gateway, &request, client) {
+        Ok(room) => room,
         Err(refusal) => return *refusal,
     };
     let known = known_subprotocol(&request);
     let opening = opening(gateway, &request, known.unwrap_or(Dialect::Json));
-    upgraded(gateway, request, client, slot, opening, known)
+    upgraded(gateway, request, client, room, opening, known)
 }
 
 /// A client of one of the articles.
@@ -43,8 +43,8 @@ pub(super) async fn article(
     client: IpAddr,
     found: Found,
 ) -> Response<Body> {
-    let slot = match admitted(gateway, &request, client) {
-        Ok(slot) => slot,
+    let room = match admitted(gateway, &request, client) {
+        Ok(room) => room,
         Err(refusal) => return *refusal,
     };
     let dialect = found.dialect;
@@ -59,15 +59,11 @@ pub(super) async fn article(
     };
     // Of what browsers offer beside a token one must be chosen, though another dialect is spoken.
     let known = known_subprotocol(&request);
-    upgraded(gateway, request, client, slot, opening, known)
+    upgraded(gateway, request, client, room, opening, known)
 }
 
 /// It may be upgraded, and its address has room. Boxed: refusals are rare, and large.
-fn admitted(
-    gateway: &Gateway,
-    request: &Request<Incoming>,
-    client: IpAddr,
-) -> Result<Option<Slot>, Box<Response<Body>>> {
+fn admitted(gateway: &Gateway, request: &Request<Incoming>, client: IpAddr) -> Result<Room, Box<Response<Body>>> {
     let no = |status, reason, text| Err(Box::new(refuse(status, reason, text)));
     if request.method() != Method::GET {
         return no(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n");
@@ -87,19 +83,20 @@ fn admitted(
     if !is_handshake(request) {
         return no(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n");
     }
+    gateway.accepts().map_err(|draining| Box::new(full(draining)))?;
+    // First its own, so that one address cannot use up what the node takes of all.
     let slot = gateway.addresses.connect(client);
     let slot = slot.map_err(|refusal| Box::new(too_many(refusal)))?;
-    if gateway.stop.is_cancelled() {
-        return no(StatusCode::SERVICE_UNAVAILABLE, "draining", "shutting down\n");
-    }
-    Ok(slot)
+    let place = gateway.capacity.upgrade();
+    let place = place.map_err(|reason| Box::new(full(reason)))?;
+    Ok(Room::new(slot, place))
 }
 
 fn upgraded(
     gateway: &Arc<Gateway>,
     mut request: Request<Incoming>,
     client: IpAddr,
-    slot: Option<Slot>,
+    room: Room,
     opening: Opening,
     subprotocol: Option<Dialect>,
 ) -> Response<Body> {
@@ -113,7 +110,7 @@ fn upgraded(
             // Of fastwebsockets' own connection only the socket is of use.
             Ok(socket) => {
                 let socket = socket.into_inner().into_inner();
-                reader::start(&connections, socket, opening, client, slot).await;
+                reader::start(&connections, socket, opening, client, room).await;
             }
             Err(error) => tracing::debug!(%error, "an upgrade that did not come about"),
         }
