@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 const PASSWORD: &str = "hunter2-of-nats";
 
 fn router(nats: &str) -> Node {
-    let config = file(&format!("[admin]\nlisten = \"{FREE}\"\n{nats}\n"));
+    let config = file(&format!("[admin]\nlisten = \"{FREE}\"\n[logging]\nlevel = \"debug\"\n{nats}\n"));
     let path = config.path().to_str().unwrap().to_owned();
     let mut node = Node::spawn("herald-router", ["--config", &path]);
     node.files.push(config);

@@ -77,7 +77,7 @@ impl Link {
         let urls = config
             .urls
             .iter()
-            .map(|url| url.parse::<async_nats::ServerAddr>())
+            .map(|url| without_secrets(url).parse::<async_nats::ServerAddr>())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| BusError::Refused(error.to_string()))?;
         if urls.is_empty() {
@@ -272,6 +272,15 @@ fn note(
     }
 }
 
+/// The client writes its servers' URLs into the log, and makes no use of credentials there.
+fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let place = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{place}{path}")
+}
+
 /// Before each attempt to connect, what became of the one before: nothing else tells more than of which kind it was. It is
 /// logged once for each reason.
 fn refused(trouble: &Mutex<Option<String>>, metrics: &node::Connection, servers: &[Server]) {
@@ -300,4 +309,21 @@ fn reconnect_delay(attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.min(8)).unwrap_or(8);
     let ceiling = Duration::from_millis(16 << doublings).min(RECONNECT_MAX);
     ceiling.mul_f64(rand::rng().random_range(0.5..1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_stripped_of_what_the_log_must_not_show() {
+        for (url, stripped) in [
+            ("nats://user:p@ss@host:4222", "nats://host:4222"),
+            ("tls://token@[::1]:1/", "tls://[::1]:1/"),
+            ("host:4222", "nats://host:4222"),
+            ("user:secret@host", "nats://host"),
+        ] {
+            assert_eq!(without_secrets(url), stripped);
+        }
+    }
 }
