@@ -20,7 +20,9 @@ use tempfile::NamedTempFile;
 const PASSWORD: &str = "hunter2-of-nats";
 
 fn router(nats: &str) -> Node {
-    let config = file(&format!("[admin]\nlisten = \"{FREE}\"\n[logging]\nlevel = \"debug\"\n{nats}\n"));
+    let config = file(&format!(
+        "[admin]\nlisten = \"{FREE}\"\n[logging]\nlevel = \"debug\"\n{nats}\n"
+    ));
     let path = config.path().to_str().unwrap().to_owned();
     let mut node = Node::spawn("herald-router", ["--config", &path]);
     node.files.push(config);
@@ -144,21 +146,27 @@ fn creds(account: &nkeys::KeyPair) -> NamedTempFile {
 #[tokio::test]
 async fn a_creds_file() {
     let (operator, account) = (nkeys::KeyPair::new_operator(), nkeys::KeyPair::new_account());
-    let limits = json!({
+    // JetStream wants a system account beside the one that uses it.
+    let system = nkeys::KeyPair::new_account();
+    let open = json!({
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
-        "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
     });
-    let by_operator = jwt(
-        &operator,
-        &operator.public_key(),
-        "O",
-        json!({"type": "operator", "version": 2}),
-    );
-    let claims = json!({"limits": limits, "type": "account", "version": 2});
-    let of_account = jwt(&operator, &account.public_key(), "A", claims);
+    let stored = json!({"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1});
+    let of = |key: &nkeys::KeyPair, name: &str, limits: serde_json::Value| {
+        let claims = json!({"limits": limits, "type": "account", "version": 2});
+        format!(
+            "{}: {}",
+            key.public_key(),
+            jwt(&operator, &key.public_key(), name, claims)
+        )
+    };
+    let by_operator = json!({"type": "operator", "version": 2});
     let server = NatsServer::start_with(&format!(
-        "operator: {by_operator}\nresolver: MEMORY\nresolver_preload: {{ {}: {of_account} }}\n",
-        account.public_key()
+        "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload: {{\n{}\n{}\n}}\n",
+        jwt(&operator, &operator.public_key(), "O", by_operator),
+        system.public_key(),
+        of(&system, "SYS", open.clone()),
+        of(&account, "A", token::merged(open, &stored)),
     ))
     .await;
     let good = creds(&account);
