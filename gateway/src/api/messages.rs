@@ -201,8 +201,14 @@ impl Message<'_> {
             ..SendCommand::default()
         };
         metrics::received("api", target, self.durable);
-        let (message, api_key) = (&command.id, self.api_key);
-        debug!(message, api_key, to = target.kind(), durable = self.durable, "accepted");
+        let (message_id, api_key) = (&command.id, self.api_key);
+        debug!(
+            message_id,
+            api_key,
+            to = target.kind(),
+            durable = self.durable,
+            "accepted"
+        );
         let sent = gateway.routers.send(&command).await?;
         Ok(event::Sent::from(sent).into())
     }

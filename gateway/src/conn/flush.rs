@@ -141,7 +141,7 @@ impl Flusher {
             for (conn, message) in traced {
                 // What a client does not take at once is left to a writer.
                 let waits = conn.outbox.waiting();
-                debug!(message = &*message, connection = &*conn.id, waits, "written");
+                debug!(message_id = &*message, connection = &*conn.id, waits, "written");
             }
         }
     }

@@ -154,7 +154,7 @@ impl Refusal {
         let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
         if says(&["authorization", "signing nonce", "authentication"]) {
             Self::Credentials
-        } else if says(&["tls", "certificate"]) {
+        } else if says(&["tls", "certificate", "fatal alert", "handshake"]) {
             Self::Tls
         } else {
             Self::Other
