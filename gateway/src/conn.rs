@@ -27,6 +27,7 @@ use crate::{
 
 pub mod command;
 pub mod conversation;
+pub mod early;
 pub mod flush;
 pub mod lanes;
 pub mod outbox;
@@ -92,7 +93,10 @@ impl Conn {
         Arc::new(Self {
             id: id.into(),
             dialect,
-            outbox: Outbox::new(outbox_bytes),
+            outbox: match sink.is_awaited() {
+                true => Outbox::taken(outbox_bytes),
+                false => Outbox::new(outbox_bytes),
+            },
             sink,
             address,
             member: Mutex::new(None),
@@ -174,10 +178,19 @@ impl Conn {
         }
     }
 
-    /// None: of an HTTP answer.
+    /// The upgrade has come about: what waits is written from now on.
+    pub fn attach(self: &Arc<Self>, brought: Socket) {
+        if let Sink::Socket { socket, flusher } = &self.sink
+            && socket.set(brought).is_ok()
+        {
+            flusher.add(self.clone());
+        }
+    }
+
+    /// None: of an HTTP answer, or of an upgrade that has not come about yet.
     pub fn socket(&self) -> Option<&Socket> {
         match &self.sink {
-            Sink::Socket { socket, .. } => Some(socket),
+            Sink::Socket { socket, .. } => socket.get(),
             Sink::Answer(_) => None,
         }
     }

@@ -50,7 +50,7 @@ const LINGER: Duration = Duration::from_secs(5);
 mod article;
 mod connect;
 
-pub use connect::{Refused, start};
+pub use connect::{Admitted, Refused, start};
 
 pub struct Gateway {
     pub node: String,
@@ -182,12 +182,9 @@ impl Gateway {
         (conn, guard)
     }
 
-    /// A WebSocket's sink, with its share of a flusher.
-    pub fn socket(&self, socket: Socket) -> Sink {
-        Sink::Socket {
-            socket,
-            flusher: self.flushers.assign(),
-        }
+    /// A WebSocket's sink, with its share of a flusher. None: the socket is brought later.
+    pub fn socket(&self, socket: Option<Socket>) -> Sink {
+        Sink::socket(socket, self.flushers.assign())
     }
 
     pub fn command_rate(&self) -> Rate {
