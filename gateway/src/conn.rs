@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::{
     auth::Identity,
     clock,
+    cursors::Position,
     dialect::{Dialect, Keeps},
     event::{Answer, Ending, Tag},
 };
@@ -141,13 +142,40 @@ impl Conn {
         }
     }
 
-    /// Tells of the place up to which all has been given: `frame` makes the push for those who know what a cursor is.
-    /// Others are asked to prove that they have it. False where there was no room.
-    pub fn tell_cursor(self: &Arc<Self>, cursor: &Cursor, frame: impl FnOnce() -> Bytes) -> bool {
+    /// Tells, if it is `wanted`, of the place up to which all has been given: `frame` makes the push for those who know
+    /// what a cursor is. Others are asked to prove that they have it. Where there is no room for it a later one is due, as
+    /// if something had been given in `round`.
+    pub fn tell_cursor(
+        self: &Arc<Self>,
+        cursor: &Cursor,
+        round: u32,
+        wanted: impl FnOnce() -> bool,
+        frame: impl FnOnce() -> Bytes,
+    ) {
         let push = |frame| self.push(frame) != Pushed::Full;
+        let failed = || self.progress.gave(round);
         match &self.proof {
-            Some(proof) => proof.ask(cursor, push),
-            None => push(frame()),
+            Some(proof) => proof.ask(cursor, wanted, push, failed),
+            None if wanted() && !push(frame()) => failed(),
+            None => {}
+        }
+    }
+
+    /// For a client without cursors; None where it has none, or has proved all that it was given.
+    pub fn owes(&self) -> Option<Position> {
+        self.proof.as_ref()?.owes(|| self.progress.owes())
+    }
+
+    /// What a client without cursors begins with.
+    pub fn begins(&self, at: Position) {
+        if let Some(proof) = &self.proof {
+            proof.begin(at);
+        }
+    }
+
+    pub fn welcomed(&self) {
+        if let Some(proof) = &self.proof {
+            proof.welcomed();
         }
     }
 

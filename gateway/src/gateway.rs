@@ -21,7 +21,7 @@ use crate::{
     conn::{Conn, flush::Flushers, sink::Sink, socket::Socket},
     crowd::Rules,
     cursors::Cursors,
-    dialect::{Dialect, Keeps},
+    dialect::Dialect,
     elsewhere,
     hub::Hub,
     login::Login,
@@ -201,9 +201,7 @@ impl Gateway {
     /// The same, but that its user may have gone is yet to be told, of the one returned.
     pub fn detach(&self, conn: &Arc<Conn>, welcomed: bool) -> Option<Arc<str>> {
         let member = conn.member()?;
-        if conn.dialect.keeps() == Keeps::Server {
-            self.cursors.hurry(&member.user, conn.dialect.name());
-        }
+        self.leave_position(conn, &member.user);
         self.hub.detach_all(conn, &member.user);
         self.watching.leave(conn);
         if welcomed {

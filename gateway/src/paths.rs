@@ -101,7 +101,7 @@ impl Paths {
             paths.terms[spoken.dialect.index()] = Some(Terms {
                 frame: size(spoken.frame),
                 outbox: size(limits.outbox).max(FRAMES_WAITING * size(spoken.frame)),
-                keeper: Keeper::new(spoken.ping_interval, spoken.pong_timeout),
+                keeper: Keeper::patient(spoken.ping_interval, spoken.pong_timeout),
                 trust_url_id: spoken.trust_url_id,
             });
         }

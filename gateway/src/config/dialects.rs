@@ -72,6 +72,8 @@ const IM: Defaults = Defaults {
     paths: &["/socket.io"],
     // Files come in one frame.
     frame: ByteSize::mib(1),
+    // Who answers no pings gives a sign of life every 10 s of its own, which must be enough.
+    pong: Duration::from_secs(22),
     ..USUAL
 };
 

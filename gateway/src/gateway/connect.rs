@@ -112,6 +112,7 @@ impl Gateway {
     pub fn welcome(&self, conn: &Arc<Conn>, admitted: Admitted) {
         conn.release(Some(admitted.welcome));
         self.hub.follow(conn, admitted.entered);
+        conn.welcomed();
         self.paths.terms(conn.dialect).keeper.watch(conn);
     }
 
