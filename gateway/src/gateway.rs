@@ -28,6 +28,7 @@ use crate::{
     metrics::Metrics,
     origin::Origins,
     paths::Paths,
+    payload,
     post::Callers,
     presence::Presence,
     proxies::Proxies,
@@ -153,6 +154,7 @@ impl Gateway {
             self.callers.run(),
             self.flushers.run(),
             self.routers.run(&self.tasks),
+            payload::run(&self.bus, &self.paths),
             reread::run(self.clone()),
         );
     }

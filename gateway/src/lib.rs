@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod node;
 pub mod origin;
 pub mod paths;
+mod payload;
 pub mod post;
 pub mod presence;
 pub mod proxies;

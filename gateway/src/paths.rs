@@ -126,6 +126,13 @@ impl Paths {
         self.terms[dialect.index()].as_ref().unwrap_or(&self.native)
     }
 
+    /// The largest message from a client, by dialect; "" stands for all native ones.
+    pub fn frames(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let spoken = Dialect::NAMES.into_iter().zip(&self.terms);
+        let spoken = spoken.filter_map(|(name, terms)| Some((name, terms.as_ref()?.frame)));
+        std::iter::once(("", self.native.frame)).chain(spoken)
+    }
+
     pub fn keepers(&self) -> impl Iterator<Item = &Arc<Keeper>> {
         let all = std::iter::once(&self.native).chain(self.terms.iter().flatten());
         all.map(|terms| &terms.keeper)

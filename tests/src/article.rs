@@ -15,6 +15,7 @@ use crate::{
     gateway::dev_gateway,
     golang::{Program, build},
     http::{DEV_API_KEY, post},
+    metrics::Metrics,
     process::Node,
     upgrade::Upgrade,
 };
@@ -213,6 +214,15 @@ impl Nodes {
             })
             .await;
         }
+    }
+
+    /// Waits until the first node has so many connections of a dialect.
+    pub async fn has_connections(&self, dialect: &str, count: u32) {
+        let name = format!("herald_gateway_connections{{dialect=\"{dialect}\"}}");
+        eventually("so many are connected", async || {
+            (Metrics::of(self.admin()).await.get(&name) - f64::from(count)).abs() < 0.5
+        })
+        .await;
     }
 
     /// Makes users members of a group: as natives, for the articles have no word for that.
