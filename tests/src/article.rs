@@ -20,6 +20,8 @@ use crate::{
     upgrade::Upgrade,
 };
 
+pub mod service;
+
 /// A client of an article's, as its program speaks.
 pub struct Go(Program);
 
@@ -188,6 +190,12 @@ impl Nodes {
 
     pub fn last(&self) -> SocketAddr {
         self.gateways[self.gateways.len() - 1].public()
+    }
+
+    /// Of all nodes: where they serve clients, and where they say whether they are ready.
+    pub fn addresses(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        let both = |node: &Node| (node.public(), node.admin());
+        self.gateways.iter().map(both).collect()
     }
 
     /// Asks the first node to end.
