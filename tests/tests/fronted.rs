@@ -73,11 +73,10 @@ async fn every_path_is_served(address: SocketAddr) {
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
     let token = short::token(&refreshed);
     let mut events = Events::dev(address, &token).await;
-    events.named("connected").await;
     let mut poller = Poller::begun(address, "dave", &token).await;
     let said = json!({"send": {"to": {"user": "dave"}, "body": "to myself"}});
     assert_eq!(post(address, "/command", &token, &said).await.status, 200);
-    assert_eq!(events.named("message").await["body"], "to myself");
+    assert_eq!(events.named("message").await["message"]["body"], "to myself");
     assert_eq!(poller.poll(address, 20).await, 1);
     assert_eq!(short::post(address, "/logout", &token, b"").await.status, 200);
     assert_eq!(short::refresh(address, &token).await.status, 401);
