@@ -90,8 +90,16 @@ impl Peer {
 
     /// The same where the connection may be gone.
     pub async fn try_binary(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let sent = self.0.socket.send(Message::Binary(Bytes::copy_from_slice(bytes)));
-        timeout(PATIENCE, sent).await.expect("the server reads")
+        self.try_raw(Message::Binary(Bytes::copy_from_slice(bytes))).await
+    }
+
+    pub async fn try_text(&mut self, text: &str) -> Result<(), Error> {
+        self.try_raw(Message::text(text)).await
+    }
+
+    async fn try_raw(&mut self, message: Message) -> Result<(), Error> {
+        let sent = timeout(PATIENCE, self.0.socket.send(message)).await;
+        sent.expect("the server reads")
     }
 
     pub async fn raw(&mut self, message: Message) {
