@@ -234,7 +234,7 @@ impl Nodes {
 
     /// Waits until the first node has so many connections of a dialect.
     pub async fn has_connections(&self, dialect: &str, count: u32) {
-        let name = format!("herald_gateway_connections{{dialect=\"{dialect}\"}}");
+        let name = format!("herald_gateway_connections{{dialect=\"{dialect}\",state=\"connected\"}}");
         eventually("so many are connected", async || {
             (Metrics::of(self.admin()).await.get(&name) - f64::from(count)).abs() < 0.5
         })

@@ -143,7 +143,14 @@ async fn who_goes_before_the_101_is_gone() {
     };
     eventually("nobody is there", async || {
         let metrics = Metrics::of(gateway.admin()).await;
-        let none = metrics.get("herald_gateway_connections{dialect=\"ws-id\"}") == 0.0;
+        let count = |state| {
+            metrics.get(&format!(
+                "herald_gateway_connections{{dialect=\"ws-id\",state=\"{state}\"}}"
+            ))
+        };
+        let none = ["connecting", "connected", "closing"]
+            .iter()
+            .all(|state| count(state) == 0.0);
         none && !online(0).await && !online(49).await
     })
     .await;

@@ -109,6 +109,6 @@ impl Drop for Early {
         });
         // Nothing will ever be written.
         self.conn.outbox.end();
-        self.gateway.disconnect(&self.conn, self.admitted.is_some());
+        self.gateway.disconnect(&self.conn);
     }
 }
