@@ -12,6 +12,7 @@ use herald_tests::{
     client::Client,
     eventually,
     gateway::{Config, FREE, SECRET, dev_gateway, dev_gateway_with, file},
+    raw::{FIN, PING, PONG, Raw},
     token::{claims, hs256},
     upgrade::Upgrade,
 };
@@ -132,6 +133,23 @@ async fn a_close_is_answered_with_its_code() {
             });
             peer.raw(Message::Close(close)).await;
             assert_eq!(peer.closed().await, answered, "{path}");
+        }
+    }
+}
+
+/// In each dialect: what a ping carries comes back.
+#[tokio::test]
+async fn a_ping_is_answered_with_a_pong() {
+    let gateway = dev_gateway().await;
+    for path in ["/echo", "/serv/", "/socket.io?user=a", "/hub", "/ws/1"] {
+        let mut raw = Raw::open(gateway.public(), path, &[]).await;
+        raw.frame(FIN | PING, b"any bytes").await;
+        loop {
+            let frame = raw.read().await.expect("the connection stands");
+            if frame.first == FIN | PONG {
+                assert_eq!(frame.payload, b"any bytes", "{path}");
+                break;
+            }
         }
     }
 }

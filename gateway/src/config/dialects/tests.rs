@@ -61,3 +61,19 @@ fn in_development_all_are_where_their_articles_have_them() {
     settings.check(&[], &mut faults);
     assert!(faults.is_empty(), "{faults}");
 }
+
+/// As their articles need it.
+#[test]
+fn silence_is_borne_for_long_enough() {
+    let mut settings = DialectsSettings::default();
+    settings.develop();
+    let of = |dialect| settings.spoken().find(|spoken| spoken.dialect == dialect).unwrap();
+    let im = of(Dialect::Im);
+    // Its heartbeat comes 10 s after the last frame, and a client that has lost its connection comes back after 10 s more.
+    let least = im.pong_timeout.min(im.ping_interval + im.pong_timeout);
+    assert!(least > Duration::from_secs(20), "{least:?}");
+    let ws_id = of(Dialect::WsId);
+    assert_eq!(ws_id.ping_interval, Duration::from_secs(9));
+    assert!(ws_id.pong_timeout < Duration::from_secs(10));
+    assert_eq!((ws_id.frame.as_u64(), im.frame.as_u64()), (512, 1 << 20));
+}
