@@ -1,5 +1,7 @@
 //! What is kept: the question, and its answer.
 
+use herald_proto::Target;
+
 use super::Message;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
