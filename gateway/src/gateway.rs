@@ -22,7 +22,7 @@ use crate::{
     config::GatewayConfig,
     conn::{Conn, flush::Flushers, sink::Sink, socket::Socket},
     cursors::Cursors,
-    dialect::{Dialect, Keeps},
+    dialect::Dialect,
     elsewhere,
     hub::Hub,
     limits::Limits,
@@ -30,6 +30,7 @@ use crate::{
     metrics::{Metrics, Stage},
     origin::Origins,
     paths::Paths,
+    payload,
     post::Callers,
     presence::Presence,
     probe::Probe,
@@ -54,7 +55,7 @@ const LINGER: Duration = Duration::from_secs(5);
 mod article;
 mod connect;
 
-pub use connect::{Refused, start};
+pub use connect::{Admitted, Refused, start};
 
 pub struct Gateway {
     pub node: String,
@@ -166,6 +167,7 @@ impl Gateway {
             self.flushers.run(),
             self.clone().sample(),
             self.routers.run(&self.tasks),
+            payload::run(&self.bus, &self.paths),
             reread::run(self.clone()),
         );
     }
@@ -220,12 +222,9 @@ impl Gateway {
         (conn, guard)
     }
 
-    /// A WebSocket's sink, with its share of a flusher.
-    pub fn socket(&self, socket: Socket) -> Sink {
-        Sink::Socket {
-            socket,
-            flusher: self.flushers.assign(),
-        }
+    /// A WebSocket's sink, with its share of a flusher. None: the socket is brought later.
+    pub fn socket(&self, socket: Option<Socket>) -> Sink {
+        Sink::socket(socket, self.flushers.assign())
     }
 
     /// The connection's end, whatever came of its beginning.
@@ -240,9 +239,7 @@ impl Gateway {
         self.staged(conn, Some(Stage::Closing));
         debug!(connection = &*conn.id, ending = ?conn.outbox.ending(), "closed");
         let member = conn.member()?;
-        if conn.dialect.keeps() == Keeps::Server {
-            self.cursors.hurry(&member.user, conn.dialect.name());
-        }
+        self.leave_position(conn, &member.user);
         self.hub.detach_all(conn, &member.user);
         self.watching.leave(conn);
         conn.counts().then_some(member.user)

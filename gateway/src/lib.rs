@@ -28,6 +28,7 @@ pub mod node;
 pub mod origin;
 mod pace;
 pub mod paths;
+mod payload;
 pub mod post;
 pub mod presence;
 mod probe;

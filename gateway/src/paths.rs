@@ -96,7 +96,7 @@ impl Paths {
             paths.patterns.extend(patterns);
             paths.terms[spoken.dialect.index()] = Some(Terms {
                 frame: Some(size(spoken.frame)),
-                keeper: Keeper::new(spoken.ping_interval, spoken.pong_timeout),
+                keeper: Keeper::patient(spoken.ping_interval, spoken.pong_timeout),
                 trust_url_id: spoken.trust_url_id,
             });
         }
@@ -132,6 +132,13 @@ impl Paths {
         let of_all = size(self.limits.now().outbox);
         let own = self.terms(dialect).frame;
         own.map_or(of_all, |frame| of_all.max(FRAMES_WAITING * frame))
+    }
+
+    /// The largest message from a client, by dialect; "" stands for all native ones.
+    pub fn frames(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let spoken = Dialect::NAMES.into_iter().zip(&self.terms);
+        let spoken = spoken.filter_map(|(name, terms)| Some((name, terms.as_ref()?.frame?)));
+        std::iter::once(("", size(self.limits.now().frame))).chain(spoken)
     }
 
     pub fn keepers(&self) -> impl Iterator<Item = &Arc<Keeper>> {

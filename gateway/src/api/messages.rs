@@ -29,6 +29,8 @@ struct Call<'a> {
     to: Object<To>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
+    body_base64: Option<String>,
+    content_type: Option<String>,
     kind: Option<String>,
     durable: Option<bool>,
     key: Option<String>,
@@ -112,8 +114,11 @@ pub(super) async fn post(gateway: &Gateway, api_key: &str, payload: &[u8]) -> Re
         }
     }
     let targets = call.to.0.targets()?;
-    let raw = call.body.unwrap_or(RawValue::NULL);
-    let body = body::from_json(raw).map_err(|e| Failure::bad_request(e.to_string()))?;
+    let body = body::given(call.body, call.body_base64.as_deref(), call.content_type);
+    let body = body.map_err(|e| Failure::bad_request(e.to_string()))?;
+    if !body.content_type.is_empty() {
+        id::check("content_type", &body.content_type)?;
+    }
     let message = Message {
         api_key,
         key: call.key,

@@ -52,6 +52,12 @@ impl Conversation {
         self.shown = Some(identity);
     }
 
+    /// The client was admitted with its upgrade, and has been welcomed.
+    pub fn begin(&mut self, identity: &Identity) {
+        self.welcomed = true;
+        self.session.connected(identity);
+    }
+
     pub fn is_welcomed(&self) -> bool {
         self.welcomed
     }
@@ -141,10 +147,7 @@ impl Conversation {
         let outcome = gateway.connect(&self.conn, &tag, identity, options).await;
         drop(waits);
         match outcome {
-            Ok(()) => {
-                self.welcomed = true;
-                self.session.connected(identity);
-            }
+            Ok(()) => self.begin(identity),
             Err(refused) => {
                 self.answer(&tag, &refused.failure.into());
                 self.conn.close(refused.code);

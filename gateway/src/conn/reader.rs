@@ -17,6 +17,7 @@ use tokio_rustls::server::TlsStream;
 use super::{
     Conn,
     conversation::Conversation,
+    early::Early,
     receive::{self, Broken, Receiver},
     socket::Socket,
 };
@@ -55,15 +56,9 @@ pub async fn start(gateway: &Arc<Gateway>, upgraded: Upgraded, opening: Opening,
         tracing::error!("an upgraded connection is no stream of this gateway");
         return;
     };
-    let receiver = Receiver::new(&ahead, gateway.paths.frame(opening.dialect));
+    let (conn, open) = gateway.open(opening.dialect, gateway.socket(Some(socket)), client);
+    let mut reader = Reader::new(gateway, &conn, &ahead, open, room);
     drop(ahead);
-    let (conn, open) = gateway.open(opening.dialect, gateway.socket(socket), client);
-    let mut reader = Box::new(Reader {
-        receiver,
-        conversation: Conversation::new(gateway.clone(), conn.clone()),
-        _open: open,
-        _room: room,
-    });
     match opening.token {
         Token::None => {}
         Token::Bad => conn.close(CloseCode::Unauthorized),
@@ -74,6 +69,15 @@ pub async fn start(gateway: &Arc<Gateway>, upgraded: Upgraded, opening: Opening,
         Token::Shown(identity) => reader.conversation.shown(identity),
     }
     gateway.tasks.spawn(reader.run());
+}
+
+/// Begins the connection of a client who was admitted before its upgrade.
+pub(super) fn start_admitted(upgraded: Upgraded, early: Early) {
+    let Some((socket, ahead)) = bare_socket(upgraded) else {
+        tracing::error!("an upgraded connection is no stream of this gateway");
+        return;
+    };
+    early.welcome(socket, &ahead);
 }
 
 /// What hyper keeps around a connection is of no use any more: only the socket stays, and what was read ahead.
@@ -100,15 +104,31 @@ async fn discard(conn: &Conn) {
 }
 
 /// Boxed, for what an async function takes by value has its place in the task twice.
-struct Reader {
+pub(super) struct Reader {
     receiver: Receiver,
-    conversation: Conversation,
+    pub conversation: Conversation,
     _open: OpenGuard,
     _room: Room,
 }
 
 impl Reader {
-    async fn run(mut self: Box<Self>) {
+    /// `ahead` has been read already.
+    pub fn new(
+        gateway: &Arc<Gateway>,
+        conn: &Arc<Conn>,
+        ahead: &[u8],
+        open: OpenGuard,
+        room: Room,
+    ) -> Box<Self> {
+        Box::new(Self {
+            receiver: Receiver::new(ahead, gateway.paths.frame(conn.dialect)),
+            conversation: Conversation::new(gateway.clone(), conn.clone()),
+            _open: open,
+            _room: room,
+        })
+    }
+
+    pub async fn run(mut self: Box<Self>) {
         let conn = self.conversation.conn.clone();
         tokio::select! {
             ending = self.read() => conn.end(ending),

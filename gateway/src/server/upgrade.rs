@@ -3,17 +3,21 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use herald_router::http::{Body, Incoming};
-use hyper::{Method, Request, Response, StatusCode, Version, header};
+use herald_proto::CloseCode;
+use herald_router::http::{self, Body, Incoming};
+use hyper::{Method, Request, Response, StatusCode, Version, header, upgrade::Upgraded};
 
 use super::{claim, full, refuse};
 use crate::{
     addresses::{Refusal, Room},
     auth::source,
-    conn::reader::{self, Opening, Token},
+    conn::{
+        early::Early,
+        reader::{self, Opening, Token},
+    },
     dialect::Dialect,
     event::ConnectOptions,
-    gateway::Gateway,
+    gateway::{Gateway, Refused},
     metrics,
     paths::Found,
 };
@@ -52,14 +56,39 @@ pub(super) async fn article(
         Ok(token) => token,
         Err(refusal) => return refusal.into(),
     };
-    let opening = Opening {
-        dialect,
-        token,
-        options: ConnectOptions::default(),
-    };
     // Of what browsers offer beside a token one must be chosen, though another dialect is spoken.
     let known = known_subprotocol(&request);
-    upgraded(gateway, request, client, room, opening, known)
+    let identity = match token {
+        Token::Good(identity) => identity,
+        token => {
+            let opening = Opening {
+                dialect,
+                token,
+                options: ConnectOptions::default(),
+            };
+            return upgraded(gateway, request, client, room, opening, known);
+        }
+    };
+    match Early::admit(gateway, dialect, identity, client, room).await {
+        Ok(early) => switching(gateway, request, known, async move |socket| early.start(socket)),
+        Err(refused) => not_admitted(refused),
+    }
+}
+
+/// It would only come again at once: a node that is not well asks for patience.
+fn not_admitted(Refused { failure, code }: Refused) -> Response<Body> {
+    let status = match code {
+        CloseCode::TooManyConnections => 429,
+        _ => failure.code.http_status(),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    metrics::refused("admission");
+    let mut response = http::text(status, format!("{}\n", failure.message));
+    if failure.code.retry() {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// It may be upgraded, and its address has room. Boxed: refusals are rare, and large.
@@ -94,24 +123,37 @@ fn admitted(gateway: &Gateway, request: &Request<Incoming>, client: IpAddr) -> R
 
 fn upgraded(
     gateway: &Arc<Gateway>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     client: IpAddr,
     room: Room,
     opening: Opening,
     subprotocol: Option<Dialect>,
 ) -> Response<Body> {
+    let connections = gateway.clone();
+    switching(gateway, request, subprotocol, async move |socket| {
+        reader::start(&connections, socket, opening, client, room).await;
+    })
+}
+
+/// Answers with the 101, and begins once the socket is there.
+fn switching<B, F>(
+    gateway: &Gateway,
+    mut request: Request<Incoming>,
+    subprotocol: Option<Dialect>,
+    begin: B,
+) -> Response<Body>
+where
+    B: FnOnce(Upgraded) -> F + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
     let (response, upgrade) = match fastwebsockets::upgrade::upgrade(&mut request) {
         Ok(upgraded) => upgraded,
         Err(_) => return refuse(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n"),
     };
-    let connections = gateway.clone();
     gateway.tasks.spawn(async move {
         match upgrade.await {
             // Of fastwebsockets' own connection only the socket is of use.
-            Ok(socket) => {
-                let socket = socket.into_inner().into_inner();
-                reader::start(&connections, socket, opening, client, room).await;
-            }
+            Ok(socket) => begin(socket.into_inner().into_inner()).await,
             Err(error) => tracing::debug!(%error, "an upgrade that did not come about"),
         }
     });
