@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod codec;
 pub mod command;
 pub mod curl;
+pub mod deployed;
 pub mod events;
 pub mod failover;
 pub mod follower;
