@@ -9,7 +9,9 @@ use herald_router::{
     bus::{Bus, memory, nats},
     cli::ConfigError,
     core::Router,
-    http, service,
+    http,
+    metrics::node as node_metrics,
+    service,
     service::Readiness,
     shutdown::{Hangups, Signals},
     telemetry,
@@ -33,9 +35,12 @@ pub async fn run(
     // Outlives all else: commands under way at a stop still need the bus.
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let recorder = telemetry::start_metrics(&background, &tasks)?;
-    herald_router::metrics::describe();
-    metrics::describe();
+    let figures = telemetry::start_metrics(
+        &[node_metrics::METRICS, herald_router::metrics::METRICS, metrics::METRICS],
+        (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        &background,
+        &tasks,
+    )?;
 
     let public = bind_all(&config.public.listen)?;
     let certificates = Arc::new(Certificates::new(&config)?);
@@ -55,7 +60,8 @@ pub async fn run(
     tasks.spawn(async move {
         end.run_until_cancelled(work.run()).await;
     });
-    tasks.spawn(watch_bus(bus.clone(), background.clone()));
+    let (watched, end) = (bus.clone(), background.clone());
+    tasks.spawn(async move { end.run_until_cancelled(node_metrics::follow(&watched)).await });
     let (reloaded, exchanged, end) = (gateway.clone(), certificates.clone(), background.clone());
     let hangups = Hangups::new()?;
     tasks.spawn(async move {
@@ -68,7 +74,7 @@ pub async fn run(
     let ready = readiness(bus.clone(), gateway.clone(), inside, stop.clone());
     let api = Api::new(
         gateway.clone(),
-        Admin::new(ready, recorder),
+        Admin::new(ready, figures),
         config.admin.api_keys.clone(),
     );
     for (listener, address) in public.into_iter().zip(&config.public.listen) {
@@ -170,20 +176,6 @@ fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: C
         }
         Ok(())
     })
-}
-
-async fn watch_bus(bus: Bus, end: CancellationToken) {
-    let mut state = bus.pubsub.state();
-    let watch = async {
-        loop {
-            let now = *state.borrow_and_update();
-            metrics::bus(now);
-            if state.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    end.run_until_cancelled(watch).await;
 }
 
 /// Not ready, no new connections, the others closed one by one; then what is under way may end.

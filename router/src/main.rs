@@ -139,8 +139,13 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     let hangups = Hangups::new()?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let metrics_handle = telemetry::start_metrics(&stop, &tasks)?;
-    metrics::describe();
+    let figures = telemetry::start_metrics(
+        &[metrics::node::METRICS, metrics::METRICS],
+        (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        &stop,
+        &tasks,
+    )?;
+    metrics::begin();
 
     let listener = http::bind(config.admin.listen).with_context(|| format!("binding {}", config.admin.listen))?;
     let admin_address = listener.local_addr()?;
@@ -169,6 +174,9 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     )
     .await?;
 
+    let (watched, end) = (bus.clone(), stop.clone());
+    tasks.spawn(async move { end.run_until_cancelled(metrics::node::follow(&watched)).await });
+
     let names = Names::new(config.nats.prefix.clone());
     let router = Router::new(bus, config.policy.clone(), names);
     let readiness = service::start(router, &node, stop.clone(), &tasks);
@@ -179,7 +187,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
         }
         readiness.check()
     };
-    let admin = Arc::new(Admin::new(Box::new(ready), metrics_handle));
+    let admin = Arc::new(Admin::new(Box::new(ready), figures));
     let admin_stop = CancellationToken::new();
     let admin_tasks = TaskTracker::new();
     if let Some(tls) = tls.clone() {

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::{LogFormat, LoggingSettings};
+use crate::{
+    config::{LogFormat, LoggingSettings},
+    metrics::{
+        catalogue::{Kind, Metric, SECONDS},
+        node::{Busy, Sampled},
+    },
+};
 
-/// Latencies of a message's way: from 100 µs, what NATS takes at best, to the 10 s within which all is answered.
-const SECONDS_BUCKETS: &[f64] = &[
-    0.0001, 0.000_25, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
 /// Histograms gather samples until they are drained.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -33,21 +35,51 @@ fn is_discreet(event: &Metadata<'_>) -> bool {
     event.target().starts_with("herald") || *event.level() <= Level::DEBUG
 }
 
-pub fn start_metrics(shutdown: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets(SECONDS_BUCKETS)?
-        .install_recorder()?;
+/// Installs the recorder, which from then on counts what `metrics` describe. `binary` and `version` are the node's own.
+pub fn start_metrics(
+    metrics: &[&[Metric]],
+    (binary, version): (&'static str, &'static str),
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> anyhow::Result<Figures> {
+    let described = || metrics.iter().copied().flatten();
+    let mut builder = PrometheusBuilder::new().set_buckets(SECONDS)?;
+    for metric in described() {
+        if let Kind::Histogram(buckets) = metric.kind {
+            builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
+        }
+    }
+    let handle = builder.install_recorder()?;
+    described().for_each(Metric::describe);
     let upkeep = handle.clone();
     let shutdown = shutdown.clone();
     tasks.spawn(async move {
         let mut every = tokio::time::interval(UPKEEP);
+        let mut busy = Busy::new();
         let upkeep = async {
             loop {
                 every.tick().await;
                 upkeep.run_upkeep();
+                busy.look();
             }
         };
         shutdown.run_until_cancelled(upkeep).await;
     });
-    Ok(handle)
+    Ok(Figures {
+        handle,
+        sampled: Sampled::new(binary, version),
+    })
+}
+
+/// What `/metrics` shows.
+pub struct Figures {
+    handle: PrometheusHandle,
+    sampled: Sampled,
+}
+
+impl Figures {
+    pub fn render(&self) -> String {
+        self.sampled.take();
+        self.handle.render()
+    }
 }

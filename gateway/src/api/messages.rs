@@ -17,6 +17,7 @@ use crate::{
     dialect::{body, object::Object},
     event::{self, Body},
     gateway::Gateway,
+    metrics,
 };
 
 /// Targets of one call that are sent to at once.
@@ -198,6 +199,7 @@ impl Message<'_> {
             copy: false,
             ..SendCommand::default()
         };
+        metrics::received("api", target, self.durable);
         let sent = gateway.routers.send(&command).await?;
         Ok(event::Sent::from(sent).into())
     }

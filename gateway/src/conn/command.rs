@@ -63,6 +63,7 @@ impl Job<'_> {
             dialect: dialect.unwrap_or_default(),
             original: original.unwrap_or_default(),
         };
+        metrics::received("client", &send.to, send.durable);
         let sent = self.gateway.routers.send(&command).await?;
         Ok(Answer::Sent(sent.into()))
     }

@@ -10,7 +10,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use metrics::Counter;
+use ::metrics::{Counter, Histogram};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use super::{
     socket::Socket,
     writer,
 };
+use crate::metrics::{self, Metrics};
 
 /// Writes between two looks at what else the thread has to do: a fifth of a millisecond.
 const TURN: usize = 32;
@@ -32,23 +33,35 @@ pub struct Flushers {
     next: AtomicUsize,
 }
 
+/// In place of a message's time: how long this takes is not measured.
+pub(crate) const UNTIMED: u64 = 0;
+
 pub struct Flusher {
-    /// Bounded by the connections, each of which is here at most once.
-    waiting: Mutex<Vec<Arc<Conn>>>,
+    waiting: Mutex<Waiting>,
     wake: Notify,
     tasks: TaskTracker,
     bytes_out: Counter,
+    delivery_seconds: Histogram,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Bounded by the connections, each of which is here at most once.
+    conns: Vec<Arc<Conn>>,
+    /// When the first message that waits here was accepted, so that one clock read tells of the whole batch.
+    time: u64,
 }
 
 impl Flushers {
     /// One for each thread of the runtime, so that all of them can write.
-    pub fn new(tasks: &TaskTracker, bytes_out: &Counter) -> Self {
+    pub fn new(tasks: &TaskTracker, metrics: &Metrics) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let flusher = || Flusher {
             waiting: Mutex::default(),
             wake: Notify::new(),
             tasks: tasks.clone(),
-            bytes_out: bytes_out.clone(),
+            bytes_out: metrics.bytes_out.clone(),
+            delivery_seconds: metrics.delivery_seconds.clone(),
         };
         Self {
             flushers: (0..threads).map(|_| Arc::new(flusher())).collect(),
@@ -73,11 +86,15 @@ impl Flushers {
 }
 
 impl Flusher {
-    pub fn add(&self, conn: Arc<Conn>) {
+    /// `time`: of the message that it is for, if it is to be measured.
+    pub fn add(&self, conn: Arc<Conn>, time: u64) {
         let first = {
             let mut waiting = self.waiting.lock();
-            waiting.push(conn);
-            waiting.len() == 1
+            waiting.conns.push(conn);
+            if waiting.time == UNTIMED {
+                waiting.time = time;
+            }
+            waiting.conns.len() == 1
         };
         if first {
             self.wake.notify_one();
@@ -88,7 +105,11 @@ impl Flusher {
         let mut batch = Vec::new();
         loop {
             self.wake.notified().await;
-            std::mem::swap(&mut batch, &mut *self.waiting.lock());
+            let time = {
+                let mut waiting = self.waiting.lock();
+                std::mem::swap(&mut batch, &mut waiting.conns);
+                std::mem::replace(&mut waiting.time, UNTIMED)
+            };
             let mut written = 0;
             for (at, conn) in batch.drain(..).enumerate() {
                 written += self.flush(&conn);
@@ -98,6 +119,9 @@ impl Flusher {
                 }
             }
             self.bytes_out.increment(written);
+            if time != UNTIMED {
+                self.delivery_seconds.record(metrics::since(time));
+            }
         }
     }
 
@@ -127,7 +151,7 @@ impl Flusher {
         }
         // Others shall have their turn.
         conn.outbox.wrote(written);
-        self.add(conn.clone());
+        self.add(conn.clone(), UNTIMED);
         all
     }
 

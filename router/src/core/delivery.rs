@@ -26,6 +26,7 @@ impl Router {
             .ok_or_else(|| Failure::bad_request("no target"))?;
         target.check()?;
         self.check_send(&sender, &target).await?;
+        metrics::message(&target, command.durable);
 
         let stored = Stored {
             id: command.id,
@@ -113,9 +114,9 @@ impl Router {
     }
 
     pub(super) async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended, Failure> {
-        let begun = std::time::Instant::now();
+        let (begun, bytes) = (std::time::Instant::now(), payload.len());
         let appended = self.bus.log.append(target, payload, dedup).await;
-        metrics::append(begun.elapsed(), appended.as_ref());
+        metrics::append(begun.elapsed(), bytes, appended.as_ref());
         let appended = appended?;
         if appended.uncertain {
             self.nudge(target, appended.sequence).await;

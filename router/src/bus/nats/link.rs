@@ -14,7 +14,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{NatsConfig, error::ApiError};
-use crate::bus::{BusError, Result};
+use crate::{
+    bus::{BusError, Result},
+    metrics::node,
+};
 
 /// Two pings without an answer end a connection: a dead server is noticed within six seconds.
 const PING: Duration = Duration::from_secs(2);
@@ -42,6 +45,7 @@ impl Link {
     pub(super) async fn connect(config: &NatsConfig, shutdown: CancellationToken) -> Result<Self> {
         let (sender, connection) = watch::channel(Connection::default());
         let (disturbed, disturbances) = watch::channel(0);
+        let metrics = node::Connection::new();
         let options = ConnectOptions::new()
             .name(&config.name)
             .retry_on_initial_connect()
@@ -51,7 +55,7 @@ impl Link {
             .subscription_capacity(SUBSCRIPTION)
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
-                note(&sender, &disturbed, &event);
+                note(&sender, &disturbed, &metrics, &event);
                 std::future::ready(())
             });
         let urls = config
@@ -230,19 +234,35 @@ impl Answers<'_> {
     }
 }
 
-fn note(connection: &watch::Sender<Connection>, disturbances: &watch::Sender<u64>, event: &Event) {
+fn note(
+    connection: &watch::Sender<Connection>,
+    disturbances: &watch::Sender<u64>,
+    metrics: &node::Connection,
+    event: &Event,
+) {
     match event {
         Event::Connected => {
+            metrics.connected();
             connection.send_modify(|now| {
                 now.up = true;
                 now.number += 1;
             });
             disturbances.send_modify(|count| *count += 1);
         }
-        Event::Disconnected | Event::Closed => connection.send_modify(|now| now.up = false),
+        Event::Disconnected | Event::Closed => {
+            if connection.borrow().up {
+                metrics.lost();
+            }
+            connection.send_modify(|now| now.up = false);
+        }
         Event::SlowConsumer(_) => {
+            metrics.dropped();
             tracing::warn!("a subscription could not keep up: messages from NATS were dropped");
             disturbances.send_modify(|count| *count += 1);
+        }
+        Event::ClientError(error) => {
+            metrics.refused(node::Refusal::of(&error.to_string()));
+            tracing::debug!(%error, "NATS");
         }
         other => tracing::debug!(%other, "NATS"),
     }
