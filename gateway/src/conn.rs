@@ -188,6 +188,13 @@ impl Conn {
         }
     }
 
+    /// The log is to tell when what was put in until now has been written, this message among it.
+    pub fn trace(self: &Arc<Self>, message: &Arc<str>) {
+        if let Sink::Socket { flusher, .. } = &self.sink {
+            flusher.trace(self.clone(), message.clone());
+        }
+    }
+
     /// None: of an HTTP answer.
     pub fn socket(&self) -> Option<&Socket> {
         match &self.sink {

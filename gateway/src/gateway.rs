@@ -13,6 +13,7 @@ use futures_util::future;
 use herald_proto::{CloseCode, subject::Names};
 use herald_router::{bus::Bus, config::Faults};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
 
 use crate::{
     addresses::Addresses,
@@ -224,6 +225,7 @@ impl Gateway {
     /// The same, but that its user may have gone is yet to be told, of the one returned.
     pub fn detach(&self, conn: &Arc<Conn>) -> Option<Arc<str>> {
         self.staged(conn, Some(Stage::Closing));
+        debug!(connection = &*conn.id, ending = ?conn.outbox.ending(), "closed");
         let member = conn.member()?;
         if conn.dialect.keeps() == Keeps::Server {
             self.cursors.hurry(&member.user, conn.dialect.name());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Level, Metadata};
-use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Registry, filter::filter_fn, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use crate::{
     config::{LogFormat, LoggingSettings},
@@ -15,19 +15,24 @@ use crate::{
     },
 };
 
+mod levels;
+
+pub use levels::{Held, LONGEST, Levels, filter};
+
 /// Histograms gather samples until they are drained.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-pub fn start_logging(settings: &LoggingSettings) -> anyhow::Result<()> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&settings.level)?)
-        .with_writer(std::io::stderr);
+/// The levels can be changed from then on.
+pub fn start_logging(settings: &LoggingSettings) -> anyhow::Result<Levels> {
+    let (levels, handle) = reload::Layer::new(filter(&settings.level)?);
+    let registry = Registry::default().with(levels);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     let discreet = filter_fn(is_discreet);
     match settings.format {
-        LogFormat::Text => builder.with_ansi(false).finish().with(discreet).try_init()?,
-        LogFormat::Json => builder.json().finish().with(discreet).try_init()?,
+        LogFormat::Text => registry.with(lines.with_ansi(false)).with(discreet).try_init()?,
+        LogFormat::Json => registry.with(lines.json()).with(discreet).try_init()?,
     }
-    Ok(())
+    Ok(Levels::new(handle, &settings.level))
 }
 
 /// Libraries that trace tell what they send and receive, and so bodies, tokens and passwords.

@@ -11,6 +11,7 @@ use herald_proto::{
 use herald_router::failure::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tracing::debug;
 
 use super::ErrorBody;
 use crate::{
@@ -200,6 +201,8 @@ impl Message<'_> {
             ..SendCommand::default()
         };
         metrics::received("api", target, self.durable);
+        let (message, api_key) = (&command.id, self.api_key);
+        debug!(message, api_key, to = target.kind(), durable = self.durable, "accepted");
         let sent = gateway.routers.send(&command).await?;
         Ok(event::Sent::from(sent).into())
     }

@@ -14,6 +14,7 @@ use ::metrics::{Counter, Histogram};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use super::{
     Conn,
@@ -25,6 +26,8 @@ use crate::metrics::{self, Metrics};
 
 /// Writes between two looks at what else the thread has to do: a fifth of a millisecond.
 const TURN: usize = 32;
+/// Writes that the log tells of at once, at most: more would take more memory than a fault is worth.
+const TRACED: usize = 10_000;
 /// Writes to one connection in a row while its outbox is being filled at the same time.
 const ROUNDS: usize = 4;
 
@@ -50,6 +53,8 @@ struct Waiting {
     conns: Vec<Arc<Conn>>,
     /// When the first message that waits here was accepted, so that one clock read tells of the whole batch.
     time: u64,
+    /// Whose writes the log is to tell of, and of which messages; mostly nothing.
+    traced: Vec<(Arc<Conn>, Arc<str>)>,
 }
 
 impl Flushers {
@@ -101,14 +106,25 @@ impl Flusher {
         }
     }
 
+    /// Once all that is being written now has been, the log tells of this.
+    pub fn trace(&self, conn: Arc<Conn>, message: Arc<str>) {
+        let mut waiting = self.waiting.lock();
+        if waiting.traced.len() < TRACED {
+            waiting.traced.push((conn, message));
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
     async fn run(&self) {
         let mut batch = Vec::new();
         loop {
             self.wake.notified().await;
-            let time = {
+            let (time, traced) = {
                 let mut waiting = self.waiting.lock();
                 std::mem::swap(&mut batch, &mut waiting.conns);
-                std::mem::replace(&mut waiting.time, UNTIMED)
+                let time = std::mem::replace(&mut waiting.time, UNTIMED);
+                (time, std::mem::take(&mut waiting.traced))
             };
             let mut written = 0;
             for (at, conn) in batch.drain(..).enumerate() {
@@ -121,6 +137,11 @@ impl Flusher {
             self.bytes_out.increment(written);
             if time != UNTIMED {
                 self.delivery_seconds.record(metrics::since(time));
+            }
+            for (conn, message) in traced {
+                // What a client does not take at once is left to a writer.
+                let waits = conn.outbox.waiting();
+                debug!(message = &*message, connection = &*conn.id, waits, "written");
             }
         }
     }

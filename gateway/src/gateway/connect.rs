@@ -122,6 +122,8 @@ impl Gateway {
             self.announced(&user).await;
         }
         self.staged(conn, Some(Stage::Connected));
+        let (connection, dialect) = (&*conn.id, conn.dialect.name());
+        debug!(connection, dialect, ?user, device = ?device, "connected");
         if let (Start::Cursor(_), Ok(entered)) = (start, &entered) {
             metrics::resumed(entered.resumed, entered.gap);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use herald_proto::{CloseCode, Target, cluster::Stored};
+use tracing::debug;
 
 use crate::{
     conn::{Conn, flush::UNTIMED, outbox::Pushed},
@@ -31,14 +32,36 @@ pub(super) fn deliver(
     }
     let durable = offset.is_some();
     let time = stored.time;
-    let push = Push::Message(Message::new(target, stored, offset));
+    let message = Message::new(target, stored, offset);
+    let traced = trace(&message, target, members.len(), comes);
+    let push = Push::Message(message);
     let timed = if comes == Comes::Live { time } else { UNTIMED };
     let queued = push_timed(members, &push, durable, timed, metrics);
+    if let Some(message) = traced {
+        members.iter().for_each(|conn| conn.trace(&message));
+    }
     metrics.delivered(target, durable, queued);
     match comes {
         Comes::Live => metrics.fanned_out(target, members.len(), time),
         Comes::Replayed => metrics.replayed.increment(queued),
     }
+}
+
+/// The message's id, where the log is to tell of each write of it.
+fn trace(message: &Message, target: &Target, receivers: usize, comes: Comes) -> Option<Arc<str>> {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return None;
+    }
+    let (id, offset) = (message.id.as_str(), message.offset.as_deref());
+    debug!(
+        message = id,
+        offset,
+        to = target.kind(),
+        receivers,
+        ?comes,
+        "fanned out"
+    );
+    Some(id.into())
 }
 
 /// Puts one push into many outboxes. Never waits: a full outbox costs an ephemeral push, or a durable one's receiver

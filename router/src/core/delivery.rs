@@ -88,6 +88,13 @@ impl Router {
             duplicate: false,
             time: message.time,
         };
+        debug!(
+            message = sent.id,
+            offset = %log.at(sent.sequence),
+            to = target.kind(),
+            duplicate = appended.duplicate,
+            "stored"
+        );
         if appended.duplicate {
             match self.first_of(appended.sequence).await? {
                 Some(first) => {
@@ -164,6 +171,7 @@ impl Router {
     async fn pass_on(&self, target: &Target, message: Stored) -> Result<Sent, Failure> {
         let payload = Bytes::from(message.encode_to_vec());
         self.bus.log.publish_ephemeral(target, payload).await?;
+        debug!(message = message.id, to = target.kind(), "passed on");
         Ok(Sent {
             id: message.id,
             time: message.time,
@@ -187,10 +195,10 @@ impl Router {
     }
 
     async fn may_send_to(&self, user: &str, to: &str) -> Result<bool, Failure> {
-        if self.policy.direct.reaches(&self.directory.read(), user, to) {
+        if self.policy().direct.reaches(&self.directory.read(), user, to) {
             return Ok(true);
         }
-        match self.policy.direct {
+        match self.policy().direct {
             Scope::Groups => self.share_group_latest(user, to).await,
             Scope::All | Scope::None => Ok(false),
         }
@@ -202,14 +210,14 @@ impl Router {
         let directory = self.directory.read();
         match target {
             Target::User(user) => self
-                .policy
+                .policy()
                 .sees_user(&directory, viewer, user)
                 .then(|| directory.is_online(user)),
             Target::Group(group) => self
-                .policy
+                .policy()
                 .sees_members(viewer)
                 .then(|| directory.others_online(group, viewer)),
-            Target::All => self.policy.sees_everybody(viewer).then(|| directory.anyone_online()),
+            Target::All => self.policy().sees_everybody(viewer).then(|| directory.anyone_online()),
         }
     }
 }

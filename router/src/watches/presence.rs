@@ -91,7 +91,7 @@ fn pass_time(router: &Router, node: &str, now: Instant, gone: &mut HashMap<Arc<s
 }
 
 async fn write_down(router: &Router, seen: Vec<(Arc<str>, u64)>) {
-    let kept = router.policy.last_seen_kept;
+    let kept = router.policy().last_seen_kept;
     if kept.is_zero() {
         return;
     }
