@@ -49,6 +49,7 @@ class Plan:
         kept = json.loads((state / "cluster.json").read_text())
         self.ports: dict[str, int] = kept["ports"]
         self.drain: int = kept["drain"]
+        self.scrape: int = kept["scrape"]
         self.secrets: dict[str, str] = {
             name: (state / "secrets" / name).read_text() for name in SECRETS
         }
@@ -58,7 +59,7 @@ class Plan:
         return (state / "cluster.json").is_file()
 
     @classmethod
-    def make(cls, state: Path, base: int | None, drain: int) -> "Plan":
+    def make(cls, state: Path, base: int | None, drain: int, scrape: int) -> "Plan":
         """`base` None: whatever ports are free."""
         for folder in ("run", "secrets", "config"):
             (state / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -68,14 +69,16 @@ class Plan:
                 write(path, secrets.token_hex(24))
         ports = free_ports() if base is None else {role: base + at for role, at in PORTS.items()}
         # Last: with it the plan is whole.
-        write(state / "cluster.json", json.dumps({"ports": ports, "drain": drain}, indent=2))
+        write(state / "cluster.json", json.dumps({"ports": ports, "drain": drain, "scrape": scrape}, indent=2))
         return cls(state)
 
     def address(self, role: str) -> str:
         return f"127.0.0.1:{self.ports[role]}"
 
-    def nats_urls(self, user: str) -> list[str]:
-        return [f"nats://{user}:{self.secrets[user]}@{self.address(f'nats-{i}')}" for i in (1, 2, 3)]
+    def nats_table(self, user: str) -> str:
+        urls = [f"nats://{self.address(f'nats-{i}')}" for i in (1, 2, 3)]
+        password_file = str(self.state / "secrets" / user)
+        return f'[nats]\nurls = {json.dumps(urls)}\nuser = "{user}"\npassword_file = {json.dumps(password_file)}\n'
 
     def parts(self, bin_dir: Path, nats_server: str) -> list[Part]:
         """In the order in which they are started. Writes their configurations."""
@@ -98,11 +101,13 @@ class Plan:
         name = f"nats-{i}"
         for file in ("server.conf", "accounts.conf"):
             self._config(f"{name}/{file}", (DEPLOY / "nats" / file).read_text())
-        users = ("gateway", "router", "operator", "backend", "monitor", "routes")
+        users = ("gateway", "router", "operator", "backend", "monitor")
         passwords = (f'{user.upper()}_PASSWORD: "{self.secrets[user]}"\n' for user in users)
+        self._config(f"{name}/secrets.conf", "".join(passwords))
         login = f"routes:{self.secrets['routes']}"
         routes = [f"nats-route://{login}@{self.address(f'nats-{j}-cluster')}" for j in (1, 2, 3)]
-        self._config(f"{name}/secrets.conf", f"{''.join(passwords)}ROUTES: {json.dumps(routes)}\n")
+        known = f'ROUTES_PASSWORD: "{self.secrets["routes"]}"\nROUTES: {json.dumps(routes)}\n'
+        self._config(f"{name}/routes.conf", known)
         environment = {
             "NATS_NAME": name,
             "NATS_LISTEN": f'"{self.address(name)}"',
@@ -120,9 +125,7 @@ class Plan:
         name = f"router-{i}"
         config = self._config(
             f"{name}.toml",
-            f'node = "{name}"\n'
-            f'[admin]\nlisten = "{self.address(name)}"\n'
-            f"[nats]\nurls = {json.dumps(self.nats_urls('router'))}\n"
+            f'node = "{name}"\n[admin]\nlisten = "{self.address(name)}"\n{self.nats_table("router")}'
             # Three copies from the first moment on: left to itself a router takes one where the servers have not met yet.
             '[log]\nmax_bytes = "1GiB"\nreplicas = 3\n'
             # For trying out: anybody may join these.
@@ -138,8 +141,7 @@ class Plan:
             f'node = "{name}"\ndrain = "{self.drain}s"\n'
             f'[public]\nlisten = ["{self.address(name)}"]\ntrusted_proxies = ["127.0.0.1/32"]\n'
             f'[admin]\nlisten = "{self.address(f"{name}-admin")}"\n'
-            f'[[admin.api_keys]]\nname = "backend"\nkey = "{self.secrets["api-key"]}"\n'
-            f"[nats]\nurls = {json.dumps(self.nats_urls('gateway'))}\n"
+            f'[[admin.api_keys]]\nname = "backend"\nkey = "{self.secrets["api-key"]}"\n{self.nats_table("gateway")}'
             f'[[auth.keys]]\nalgorithm = "HS256"\nsecret_file = {json.dumps(str(self.state / "secrets" / "token"))}\n'
             # All clients come from one address here.
             "[limits]\nconnections_per_address = 20000\nconnects_per_second = 1000\nconnects_burst = 2000\n"
@@ -167,14 +169,22 @@ class Plan:
 
     def _prometheus(self, binary: str) -> Part:
         text = (DEPLOY / "prometheus" / "prometheus.yaml").read_text()
-        # The same file; only where the targets are differs.
-        for role, port in (("gateway-1", "gateway-1-admin"), ("gateway-2", "gateway-2-admin"), ("router-1", "router-1"), ("router-2", "router-2")):
-            text = text.replace(f"{role}:{9003 if role.startswith('router') else 9002}", self.address(port))
-        text = text.replace("haproxy:8404", self.address("haproxy-metrics"))
-        text = text.replace("localhost:9090", self.address("prometheus"))
+        # The same file; only where the targets are differs, and how often they are asked.
+        for deployed, here in (
+            ("gateway-1:9002", self.address("gateway-1-admin")),
+            ("gateway-2:9002", self.address("gateway-2-admin")),
+            ("router-1:9003", self.address("router-1")),
+            ("router-2:9003", self.address("router-2")),
+            ("haproxy:8404", self.address("haproxy-metrics")),
+            ("localhost:9090", self.address("prometheus")),
+            ("_interval: 10s", f"_interval: {self.scrape}s"),
+            ("_timeout: 5s", f"_timeout: {min(self.scrape, 5)}s"),
+        ):
+            text = text.replace(deployed, here)
         config = self._config("prometheus.yaml", text)
         for file in ("alerts.yaml", "recording.yaml"):
-            self._config(file, (DEPLOY / "prometheus" / file).read_text())
+            rules = (DEPLOY / "prometheus" / file).read_text()
+            self._config(file, rules.replace("interval: 10s", f"interval: {self.scrape}s"))
         address = self.address("prometheus")
         command = [
             binary,

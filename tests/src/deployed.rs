@@ -36,7 +36,7 @@ impl Deployed {
             state: state.expect("a folder"),
             ports: HashMap::new(),
         };
-        let arguments = ["--free-ports", "--drain", "2"];
+        let arguments = ["--free-ports", "--drain", "2", "--scrape", "1"];
         let mut up = cluster.run("up", &arguments).await;
         for _ in 0..2 {
             if up.status.success() {

@@ -29,6 +29,7 @@ pub mod outgoing;
 pub mod poller;
 pub mod presence;
 pub mod process;
+pub mod prometheus;
 pub mod raw;
 pub mod short;
 pub mod storm;

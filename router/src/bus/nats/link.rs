@@ -82,7 +82,7 @@ impl Link {
         if urls.is_empty() {
             return Err(BusError::Refused("no URL of NATS is given".to_owned()));
         }
-        let client = with_credentials(options, &urls)
+        let client = options
             .connect(urls)
             .await
             .map_err(|error| BusError::Refused(error.to_string()))?;
@@ -219,15 +219,6 @@ impl Link {
         if !matches!(closed, Ok(Ok(()))) {
             tracing::debug!("left NATS without a goodbye");
         }
-    }
-}
-
-/// The client takes none from URLs by itself. One user for all servers: those that it learns of later have no URL of ours.
-fn with_credentials(options: ConnectOptions, urls: &[async_nats::ServerAddr]) -> ConnectOptions {
-    let login = urls.iter().find_map(|url| Some((url.username()?, url.password()?)));
-    match login {
-        Some((user, password)) => options.user_and_password(user.to_owned(), password.to_owned()),
-        None => options,
     }
 }
 
