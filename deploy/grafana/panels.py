@@ -151,6 +151,8 @@ SERVICES = [
 NATS = [
     graph("Can be used", "bool_yes_no", "1 while the bus can be used, its streams included.",
           (f"herald_bus_ready{{{NODES}}}", "{{instance}}")),
+    graph("Conditions", "bool_yes_no", "All that must hold for a node to be ready, as /health/ready?verbose names it.",
+          (f"min by (instance, condition) (herald_ready_condition{{{NODES}}})", "{{instance}} {{condition}}")),
     graph("Connections lost and made", "short", "Within 10 minutes. Each one made is followed by a sweep.",
           (f"increase(herald_bus_disconnects_total{{{NODES}}}[10m])", "{{instance}} lost"),
           (f"increase(herald_bus_connects_total{{{NODES}}}[10m])", "{{instance}} made")),
