@@ -27,6 +27,7 @@ def up() -> None:
             parser.add_argument("--base-port", type=int, default=8000, help="first port (default: %(default)s)"),
             parser.add_argument("--free-ports", action="store_true", help="take whatever ports are free"),
             parser.add_argument("--drain", type=int, default=10, help="seconds of a gateway's drain (default: %(default)s)"),
+            parser.add_argument("--sync", default="2m", help="NATS' sync_interval, or always (default: %(default)s); see deploy/nats/server.conf"),
             parser.add_argument("--scrape", type=int, default=10, help="seconds between Prometheus' looks (default: %(default)s)"),
             parser.add_argument("--bin-dir", type=Path, help="where the binaries are (default: target/release, built if missing)"),
         ),
@@ -36,7 +37,7 @@ def up() -> None:
             plan = Plan(options.state)
         else:
             base = None if options.free_ports else options.base_port
-            plan = Plan.make(options.state, base, options.drain, options.scrape)
+            plan = Plan.make(options.state, base, options.drain, options.scrape, options.sync)
         parts = plan.parts(binaries(options.bin_dir), nats_server())
         started: list[tuple[Part, Process]] = []
         try:

@@ -15,7 +15,8 @@ DEPLOY = REPOSITORY / "deploy"
 PORTS = {
     "public": 0,
     "haproxy-metrics": 404,
-    "prometheus": 1090,
+    # Not 9090, where Debian's package starts one.
+    "prometheus": 1091,
     **{f"nats-{i}": 221 + i for i in (1, 2, 3)},
     **{f"nats-{i}-monitor": 231 + i for i in (1, 2, 3)},
     **{f"nats-{i}-cluster": 241 + i for i in (1, 2, 3)},
@@ -50,6 +51,7 @@ class Plan:
         self.ports: dict[str, int] = kept["ports"]
         self.drain: int = kept["drain"]
         self.scrape: int = kept["scrape"]
+        self.sync: str = kept["sync"]
         self.secrets: dict[str, str] = {
             name: (state / "secrets" / name).read_text() for name in SECRETS
         }
@@ -59,7 +61,7 @@ class Plan:
         return (state / "cluster.json").is_file()
 
     @classmethod
-    def make(cls, state: Path, base: int | None, drain: int, scrape: int) -> "Plan":
+    def make(cls, state: Path, base: int | None, drain: int, scrape: int, sync: str) -> "Plan":
         """`base` None: whatever ports are free."""
         for folder in ("run", "secrets", "config"):
             (state / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -69,7 +71,7 @@ class Plan:
                 write(path, secrets.token_hex(24))
         ports = free_ports() if base is None else {role: base + at for role, at in PORTS.items()}
         # Last: with it the plan is whole.
-        write(state / "cluster.json", json.dumps({"ports": ports, "drain": drain, "scrape": scrape}, indent=2))
+        write(state / "cluster.json", json.dumps({"ports": ports, "drain": drain, "scrape": scrape, "sync": sync}, indent=2))
         return cls(state)
 
     def address(self, role: str) -> str:
@@ -114,7 +116,7 @@ class Plan:
             "NATS_MONITOR": f'"{self.address(f"{name}-monitor")}"',
             "NATS_CLUSTER": f'"{self.address(f"{name}-cluster")}"',
             "NATS_STORE": json.dumps(str(self.state / "store" / name)),
-            "NATS_SYNC": '"2m"',
+            "NATS_SYNC": json.dumps(self.sync),
             "NATS_MAX_FILE": "4GB",
         }
         config = str(self.state / "config" / name / "server.conf")
