@@ -7,11 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from plan import REPOSITORY, Part, Plan, found
+from plan import REPOSITORY, Part, Plan
 from process import Failed, Process, until
 
 # A part that cannot work after this has failed. Three NATS servers on a busy machine need some seconds to elect.
@@ -52,6 +53,7 @@ def up() -> None:
 
 def start(plan: Plan, parts: list[Part], started: list[tuple[Part, Process]]) -> None:
     """NATS' servers are there together or not at all; and so for the rest, kind by kind."""
+    plan.write_configurations()
     for kind in kinds(parts):
         for part in kind:
             process = Process(part.name, plan.folder)
@@ -121,8 +123,6 @@ def down() -> None:
 
 
 def together(parts: list[tuple[Part, Process]]) -> None:
-    import threading
-
     faults: list[Failed] = []
 
     def stop(part: Part, process: Process) -> None:

@@ -47,6 +47,7 @@ class Plan:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.folder = state / "run"
+        self._files: dict[Path, str] = {}
         kept = json.loads((state / "cluster.json").read_text())
         self.ports: dict[str, int] = kept["ports"]
         self.drain: int = kept["drain"]
@@ -83,7 +84,7 @@ class Plan:
         return f'[nats]\nurls = {json.dumps(urls)}\nuser = "{user}"\npassword_file = {json.dumps(password_file)}\n'
 
     def parts(self, bin_dir: Path, nats_server: str) -> list[Part]:
-        """In the order in which they are started. Writes their configurations."""
+        """In the order in which they are started."""
         parts = [self._nats(i, nats_server) for i in (1, 2, 3)]
         parts += [self._router(i, bin_dir) for i in (1, 2)]
         parts += [self._gateway(i, bin_dir) for i in (1, 2)]
@@ -93,10 +94,15 @@ class Plan:
             parts.append(self._prometheus(prometheus))
         return parts
 
+    def write_configurations(self) -> None:
+        """Of all parts that have been asked for."""
+        for path, text in self._files.items():
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+            write(path, text)
+
     def _config(self, name: str, text: str) -> str:
         path = self.state / "config" / name
-        path.parent.mkdir(exist_ok=True, mode=0o700)
-        write(path, text)
+        self._files[path] = text
         return str(path)
 
     def _nats(self, i: int, binary: str) -> Part:

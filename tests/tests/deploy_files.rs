@@ -177,16 +177,14 @@ fn the_configurations_are_good() {
         }
         let file = folder.path().join("config.toml");
         fs::write(&file, text).unwrap();
-        let checked = Command::new(binary(&format!("herald-{node}")))
-            .args(["check", "--config"])
-            .arg(file)
-            .env(
-                "HERALD_ADMIN__API_KEYS",
-                "[{name = \"backend\", key = \"a-key-of-these-tests-alone\"}]",
-            )
-            .env("HERALD_NODE", format!("{node}-1"))
-            .output()
-            .unwrap();
+        let mut check = Command::new(binary(&format!("herald-{node}")));
+        check.args(["check", "--config"]).arg(file);
+        check.env("HERALD_NODE", format!("{node}-1"));
+        if node == "gateway" {
+            let keys = "[{name = \"backend\", key = \"a-key-of-these-tests-alone\"}]";
+            check.env("HERALD_ADMIN__API_KEYS", keys);
+        }
+        let checked = check.output().unwrap();
         assert!(checked.status.success(), "{node}: {}", told(&checked));
     }
 }
