@@ -170,6 +170,8 @@ class Plan:
         for i in (1, 2):
             environment[f"HERALD_GATEWAY{i}"] = self.address(f"gateway-{i}")
             environment[f"HERALD_GATEWAY{i}_ADMIN"] = str(self.ports[f"gateway-{i}-admin"])
+        for i in (1, 2, 3):
+            environment[f"HERALD_NATS{i}"] = self.address(f"nats-{i}-monitor")
         # In the foreground; asked to end, it does not wait for the WebSockets that it has.
         command = [binary, "-db", "-f", str(DEPLOY / "haproxy.cfg")]
         health = f"http://{self.address('haproxy-metrics')}/metrics"

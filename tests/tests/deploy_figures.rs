@@ -185,7 +185,7 @@ fn names(expression: &str) -> BTreeSet<String> {
     let expression = expression.replace(TLS, "");
     let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
     let ours = |word: &&str| {
-        ["herald_", "process_", "instance:", "cluster:"]
+        ["herald_", "process_", "haproxy_", "instance:", "cluster:"]
             .iter()
             .any(|start| word.starts_with(start))
     };
