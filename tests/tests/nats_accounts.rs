@@ -37,10 +37,11 @@ async fn backend(cluster: &Deployed) -> JoinHandle<()> {
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
             let reply = request.reply.clone().expect("a question");
-            let answer = if request.subject.as_str() == "herald.svc.auth" {
-                json!({"user": "1001", "account": "zbj"}).to_string().into()
-            } else {
-                request.payload
+            let user = request.headers.as_ref().and_then(|headers| headers.get("Herald-User"));
+            let answer = match request.subject.as_str() {
+                "herald.svc.auth" => json!({"user": "1001", "account": "zbj"}).to_string().into(),
+                "herald.svc.echo.who" => json!(user.map(ToString::to_string)).to_string().into(),
+                _ => request.payload,
             };
             nats.publish(reply, answer).await.unwrap();
         }
@@ -89,6 +90,9 @@ async fn each_role_can_do_all_its_work() {
     // A call, and a session over HTTP that a backend in the other account lets in.
     let call = json!({"call": {"service": "echo", "method": "any", "body": [1, 2]}});
     assert_eq!(alice.ask(call, "result").await["body"], json!([1, 2]));
+    // Who asks is told across the accounts.
+    let call = json!({"call": {"service": "echo", "method": "who", "body": 1}});
+    assert_eq!(alice.ask(call, "result").await["body"], "alice");
     let missing = json!({"call": {"service": "auth", "body": 1}});
     assert_eq!(alice.refused(missing).await, "not_found");
     let token = short::logged_in(public, "zbj").await;
