@@ -7,6 +7,7 @@ use hyper::{Method, Response, StatusCode, Uri};
 use crate::{
     health::{self, Pulse, Ready},
     http::{self, Body},
+    metrics::node,
     telemetry::Figures,
 };
 
@@ -32,11 +33,11 @@ impl Admin {
                 }
             },
             "/health/ready" => self.ready(uri.query()),
-            "/metrics" => http::typed(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                self.metrics.render(),
-            ),
+            "/metrics" => {
+                node::conditions(&(self.ready)());
+                let figures = self.metrics.render();
+                http::typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", figures)
+            }
             _ => return None,
         };
         if method == Method::GET || method == Method::HEAD {

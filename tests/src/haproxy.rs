@@ -50,16 +50,21 @@ impl Haproxy {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let servers = gateways.iter().enumerate().map(|(i, (to, admin))| {
             let port = admin.port();
-            format!("    server gateway{i} {to} check port {port} inter 1s fall 2 rise 1\n")
+            format!("    server gateway{i} {to} port {port}\n")
         });
         let servers: String = servers.collect();
         let mut config = include_str!("../../deploy/haproxy.cfg").to_owned();
         for (deployed, here) in [
-            ("maxconn 100000", "maxconn 500"),
-            ("bind :80", &format!("bind {address}")),
+            ("${HERALD_MAXCONN-100000}", "500"),
+            ("${HERALD_PUBLIC-:80}", &address.to_string()),
+            ("${HERALD_HAPROXY_METRICS-127.0.0.1:8404}", "127.0.0.1:0"),
             (
-                "    server gateway1 127.0.0.1:8002 check port 9002 inter 1s fall 2 rise 1\n",
+                "    server gateway1 \"${HERALD_GATEWAY1-127.0.0.1:8002}\" port \"${HERALD_GATEWAY1_ADMIN-9002}\"\n",
                 &servers,
+            ),
+            (
+                "    server gateway2 \"${HERALD_GATEWAY2-127.0.0.1:8012}\" port \"${HERALD_GATEWAY2_ADMIN-9012}\"\n",
+                "",
             ),
         ] {
             assert!(config.contains(deployed), "{deployed} is no longer deployed");

@@ -113,13 +113,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// `ahead` has been read already.
-    pub fn new(
-        gateway: &Arc<Gateway>,
-        conn: &Arc<Conn>,
-        ahead: &[u8],
-        open: OpenGuard,
-        room: Room,
-    ) -> Box<Self> {
+    pub fn new(gateway: &Arc<Gateway>, conn: &Arc<Conn>, ahead: &[u8], open: OpenGuard, room: Room) -> Box<Self> {
         Box::new(Self {
             receiver: Receiver::new(ahead, gateway.paths.frame(conn.dialect)),
             conversation: Conversation::new(gateway.clone(), conn.clone()),

@@ -95,12 +95,15 @@ impl Member {
             if give_up.run_until_cancelled(self.change(group, join)).await.is_none() {
                 break;
             }
-            let known = if join {
-                &mut self.known.member
-            } else {
-                &mut self.known.not
-            };
-            known.insert(group.to_owned());
+            let unanswered = self.known.unanswered.get(group);
+            if unanswered.is_none_or(|at| at.elapsed() > LATE) {
+                let known = if join {
+                    &mut self.known.member
+                } else {
+                    &mut self.known.not
+                };
+                known.insert(group.to_owned());
+            }
             let pause = rand::rng().random_range(20..400);
             sleep(Duration::from_millis(pause)).await;
         }
