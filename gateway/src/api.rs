@@ -12,7 +12,7 @@ use hyper::{Request, Response, StatusCode, header};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, http_body, origin};
+use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, http_body, origin, web};
 
 mod kick;
 mod messages;
@@ -97,6 +97,9 @@ impl http::Handler for Api {
         }
         if let Some(answer) = self.admin.answer(request.method(), request.uri().path()) {
             return answer;
+        }
+        if let Some(page) = web::console::answer(&request) {
+            return page;
         }
         self.call(request).await.unwrap_or_else(|failure| error(&failure))
     }
