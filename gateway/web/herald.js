@@ -384,7 +384,10 @@ export class Herald {
   connect() {
     if (this.state === 'closed') return Promise.reject(new HeraldError('closed', 'this client was closed'));
     if (this.state === 'connected') return Promise.resolve(this.connection);
-    this.#ready ??= deferred();
+    if (!this.#ready) {
+      this.#ready = deferred();
+      this.#ready.promise.catch(() => {}); // `closed` tells those too who do not wait for this
+    }
     if (this.state === 'idle') {
       this.#listen();
       this.#start();
@@ -858,6 +861,7 @@ export class Herald {
     this.#asked = 0;
     clearInterval(this.#timers.tick);
     this.#timers.tick = setInterval(() => {
+      if (link !== this.#link) return;
       const now = Date.now();
       const slept = now - this.#ticked > TICK + PONG;
       this.#ticked = now;

@@ -60,7 +60,7 @@ export class Chart {
     this.figure = element(
       'figure',
       {},
-      element('figcaption', {}, element('span', {}, title), ...keys),
+      element('figcaption', {}, element('span', {}, title), element('span', { class: 'keys' }, ...keys)),
       this.#image,
       element('div', { class: 'scale' }, element('span', {}, '2 min ago'), this.#top, element('span', {}, 'now')),
     );

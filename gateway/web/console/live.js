@@ -8,7 +8,7 @@ import { parse, quantile, rate, sum } from './metrics.js';
 const count = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat('en', { maximumFractionDigits: 1, notation: 'compact' });
 const perSecond = (value) => `${short.format(value)}/s`;
-const bytes = (value) => `${short.format(value)}B/s`;
+const bytes = (value) => `${short.format(value)} bytes/s`;
 const milliseconds = (value) => `${short.format(value)} ms`;
 
 const CHARTS = [
@@ -17,7 +17,7 @@ const CHARTS = [
   [new Chart('Commands of clients', [''], perSecond), (looks) => [grows(looks, 'herald_gateway_commands_total')]],
   [new Chart('Sent', [''], bytes), (looks) => [grows(looks, 'herald_gateway_sent_bytes_total')]],
   [new Chart('Delivery', ['p50', 'p99'], milliseconds), (looks) => times(looks, 'herald_gateway_delivery_seconds')],
-  [new Chart('Answers of routers', ['p50', 'p99'], milliseconds), (looks) => times(looks, 'herald_gateway_router_seconds')],
+  [new Chart('Routers’ answers', ['p50', 'p99'], milliseconds), (looks) => times(looks, 'herald_gateway_router_seconds')],
 ];
 
 const TILES = [
