@@ -125,6 +125,8 @@ export interface HeraldOptions {
   storage?: { load?(): Saved | null | undefined | Promise<Saved | null | undefined>; save?(saved: Saved): void | Promise<void> };
   /** `auto`: WebSocket, and Server-Sent Events with requests where that is blocked or missing. */
   transport?: 'auto' | 'websocket' | 'events';
+  /** Milliseconds until a WebSocket is tried again where it was blocked: 30,000 unless told, doubled each time. */
+  probeAfter?: number;
   /** Commands that may wait for their answers: 1000 unless told. */
   maxQueue?: number;
   /** Milliseconds between tries: random below a bound that doubles from `min` (500) to `max` (30,000). */

@@ -42,7 +42,7 @@ const QUERY_TIMEOUT = 30 * SECOND;
 const IN_FLIGHT = 32;
 /** What a browser may hold back of ephemeral messages before more are refused. */
 const BUFFERED = 1 << 20;
-const PROBE = { min: 30 * SECOND, max: 600 * SECOND };
+const PROBE = { after: 30 * SECOND, max: 600 * SECOND };
 const LONGEST_TIMER = 2 ** 31 - 1;
 const SAVE_EVERY = 0.5 * SECOND;
 
@@ -151,7 +151,8 @@ class SocketLink {
     };
     this.socket.onmessage = ({ data }) => on.frame(this, data);
     this.socket.onclose = ({ code, reason }) => on.down(this, { code, reason });
-    this.socket.onerror = () => {}; // a close follows
+    // A close should follow. In Node 20 none does where the upgrade is refused.
+    this.socket.onerror = () => this.opened || later(() => on.down(this, { code: 1006 }), 0);
   }
 
   canPing = true;
@@ -169,6 +170,7 @@ class SocketLink {
   close() {
     const { socket } = this;
     socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.onerror = () => {};
     try {
       socket.close(1000);
     } catch {
@@ -785,15 +787,20 @@ export class Herald {
   #probeLater() {
     const { WebSocket, transport } = this.#options;
     if (transport !== 'auto' || !WebSocket) return;
-    const wait = Math.min(PROBE.max, PROBE.min * 2 ** this.#probes++);
+    const wait = Math.min(PROBE.max, (this.#options.probeAfter ?? PROBE.after) * 2 ** this.#probes++);
     this.#timer('probe', () => {
       const url = new URL('ws', this.#base);
       url.protocol = url.protocol.replace('http', 'ws');
       const probe = new WebSocket(url.href, ['herald.v1.json']);
-      probe.onerror = () => {};
-      probe.onclose = () => this.state === 'connected' && this.transport === 'events' && this.#probeLater();
+      const again = () => {
+        probe.onclose = null;
+        probe.onerror = () => {};
+        if (this.transport === 'events') this.#probeLater();
+      };
+      probe.onerror = probe.onclose = again;
       probe.onopen = () => {
         probe.onclose = null;
+        probe.onerror = () => {};
         probe.close(1000);
         this.#byEvents = false;
         if (this.transport === 'events') this.#reopen();
