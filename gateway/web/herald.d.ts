@@ -119,7 +119,7 @@ export interface HeraldOptions {
   device?: string;
   /** Go on from here. */
   cursor?: string;
-  /** Without a cursor: all that is kept of the own inbox. */
+  /** Without a cursor: first all that is kept of the own inbox, read into memory page by page. */
   since?: 'start';
   /** Keeps the cursor over a reload. Saved at most twice a second: what came since comes a second time. */
   storage?: { load?(): Saved | null | undefined | Promise<Saved | null | undefined>; save?(saved: Saved): void | Promise<void> };

@@ -146,8 +146,8 @@ class SocketLink {
     this.socket = new WebSocket(url.href, ['herald.v1.json']);
     this.socket.onopen = () => {
       this.opened = true;
-      const { token, cursor, since, device } = hello;
-      this.send({ id: hello.id, connect: { token, ...(cursor ? { cursor } : since && { since }), ...(device && { device }) } });
+      const { token, cursor, device } = hello;
+      this.send({ id: hello.id, connect: { token, ...(cursor && { cursor }), ...(device && { device }) } });
     };
     this.socket.onmessage = ({ data }) => on.frame(this, data);
     this.socket.onclose = ({ code, reason }) => on.down(this, { code, reason });
@@ -198,11 +198,10 @@ class EventsLink {
     this.#read(hello);
   }
 
-  async #read({ cursor, since, device, watch }) {
+  async #read({ cursor, device, watch }) {
     const url = new URL('events', this.base);
     const add = (name, value) => value && url.searchParams.append(name, value);
-    if (cursor) add('cursor', cursor);
-    else add('since', since);
+    add('cursor', cursor);
     add('device', device);
     for (const user of watch) add('watch', user);
     let end;
@@ -307,6 +306,8 @@ export class Herald {
   #skew = 0;
   #cursor;
   #since;
+  /** Of the own inbox, while what is kept of it is being read. */
+  #held = null;
   #seen = new Seen();
   #loaded = false;
   #link = null;
@@ -399,13 +400,7 @@ export class Herald {
 
   /** Goes offline and keeps everything: `connect` goes on where this stopped, and commands wait for it. */
   disconnect() {
-    if (this.state === 'closed' || this.state === 'idle') return;
-    this.#drop();
-    this.#turn++;
-    this.#clearTimers();
-    this.#rest();
-    this.#save(true);
-    this.#enter('idle', { reason: 'disconnect' });
+    this.#suspend('idle', 'disconnect');
   }
 
   /** Ends for good: nothing is tried again, and what was not answered is rejected. */
@@ -646,7 +641,7 @@ export class Herald {
       this.#finish(new HeraldError('unsupported', `there is no ${byEvents ? 'fetch' : 'WebSocket'} here`), true);
       return;
     }
-    const hello = { id: this.#nextId(), token: this.#token, cursor: this.#cursor, since: this.#since, device: this.#options.device, watch: this.#watched };
+    const hello = { id: this.#nextId(), token: this.#token, cursor: this.#cursor, device: this.#options.device, watch: this.#watched };
     const on = {
       frame: (link, text) => link === this.#link && this.#frame(link, text),
       answer: (link, frame) => link === this.#link && this.#answered(link, frame),
@@ -699,8 +694,9 @@ export class Herald {
     this.#watchOver(link, connected.ping * SECOND);
     const gap = connected.gap || (link.hadCursor && !connected.resumed);
     if (link.hadCursor && !connected.resumed) this.#seen.forget();
-    // Asked for from the start, messages are still to come that this cursor is already behind.
-    if (!this.#since || link.hadCursor) this.#moveCursor(connected.cursor);
+    this.#moveCursor(connected.cursor);
+    if (this.#since === 'start' && !link.hadCursor) this.#readInbox();
+    this.#since = undefined;
     this.#enter('connected', { resumed: connected.resumed });
     if (gap) this.#emit('gap', { reason: connected.resumed ? 'trimmed' : 'not resumed' });
     if (link instanceof SocketLink && this.#watched.size) {
@@ -713,7 +709,8 @@ export class Herald {
   }
 
   #message(message) {
-    if (this.#seen.admit(message)) {
+    if (this.#held && message.to.group === undefined && !message.to.all) this.#held.push(message);
+    else if (this.#seen.admit(message)) {
       this.#emit('message', withBytes(message));
       if (message.offset) this.#save();
     }
@@ -721,8 +718,25 @@ export class Herald {
 
   #moveCursor(cursor) {
     this.#cursor = cursor;
-    this.#since = undefined;
     this.#save();
+  }
+
+  /**
+   * All that is kept of the own inbox, before anything that has come since. Not by the server's `since=start`: should the
+   * connection end before the first cursor comes, that leaves a choice between the inbox's past and the groups' present.
+   */
+  async #readInbox() {
+    this.#held = [];
+    const kept = [];
+    try {
+      for await (const message of this.messages({ user: true }, { limit: 1000, timeout: 0 })) kept.push(message);
+    } catch (error) {
+      if (this.state === 'closed') return;
+      this.#emit('error', error);
+    }
+    const all = [...kept.reverse(), ...this.#held];
+    this.#held = null;
+    for (const message of all) this.#message(message);
   }
 
   #tellPresence(users) {
@@ -910,10 +924,22 @@ export class Herald {
       this.#emit('offline');
       this.#doubt();
     });
-    listen(globalThis, 'pagehide', () => this.#save(true));
+    // A page that is kept for `back` is not there for anybody.
+    listen(globalThis, 'pagehide', () => this.#suspend('waiting', 'the page is hidden'));
     listen(globalThis, 'pageshow', ({ persisted }) => persisted && this.#hurry());
     const page = globalThis.document;
     if (page) listen(page, 'visibilitychange', () => page.visibilityState === 'visible' && this.#hurry());
+  }
+
+  /** No connection and no tries, until somebody wants them. */
+  #suspend(state, reason) {
+    if (this.state === 'idle' || this.state === 'closed') return;
+    this.#drop();
+    this.#turn++;
+    this.#save(true);
+    this.#clearTimers();
+    this.#rest();
+    this.#enter(state, { reason });
   }
 
   /** Somebody looks: wait no longer, and trust no silence. */
@@ -1006,7 +1032,8 @@ export class Herald {
   /** Not at each message: what is lost by that is seen a second time. */
   #save(atOnce = false) {
     const { storage } = this.#options;
-    if (!storage?.save || !this.#cursor) return;
+    // What is held has not been given, though a cursor may be past it.
+    if (!storage?.save || !this.#cursor || this.#held) return;
     const save = async () => {
       clearTimeout(this.#timers.save);
       this.#timers.save = undefined;

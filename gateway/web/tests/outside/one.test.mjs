@@ -145,26 +145,32 @@ for (const transport of TRANSPORTS) {
   test(`${transport}: the network goes and comes, and nothing is lost or told twice`, async (t) => {
     const line = await cable(t);
     const user = name('traveller');
-    const { herald, bodies, events } = client(t, user, { transport, url: line.url, backoff: { min: 50, max: 400 } });
+    const { herald, bodies, events } = client(t, user, { transport, url: line.url, since: 'start', backoff: { min: 50, max: 400 } });
     await herald.connect();
+    const group = name('train');
+    await herald.join(group);
     const sender = client(t, name('sender'), { transport });
     await sender.herald.connect();
+    await sender.herald.join(group);
     const mine = [];
     let n = 0;
     for (let round = 0; round < 3; round++) {
-      for (const _ of range(10)) await sender.herald.send({ user }, n++);
+      for (const i of range(10)) await sender.herald.send(i % 2 ? { user } : { group }, n++);
       line.pull();
       await until('the loss is noticed', () => herald.state !== 'connected');
-      for (const _ of range(10)) await sender.herald.send({ user }, n++);
+      for (const i of range(10)) await sender.herald.send(i % 2 ? { user } : { group }, n++);
       mine.push(...range(5).map((i) => herald.send({ user: name('sender') }, round * 5 + i)));
       line.plug();
       await until('it is back', () => herald.state === 'connected');
     }
     await Promise.all(mine);
     await until('everything', () => bodies().length >= n);
-    assert.deepEqual(bodies(), range(n));
-    await until('everything back', () => sender.bodies().length >= 15);
-    assert.deepEqual(sender.bodies(), range(15));
+    // One order for each target.
+    const of = (messages, kind) => messages.filter(({ to }) => to[kind] !== undefined).map(({ body }) => body);
+    assert.deepEqual(of(events.message, 'user'), range(n).filter((i) => i % 2));
+    assert.deepEqual(of(events.message, 'group'), range(n).filter((i) => i % 2 === 0));
+    await until('everything back', () => of(sender.events.message, 'user').length >= 15);
+    assert.deepEqual(of(sender.events.message, 'user'), range(15));
     assert.deepEqual(events.gap, []);
   });
 
@@ -189,6 +195,8 @@ for (const transport of TRANSPORTS) {
     await whole.herald.connect();
     await until('all', () => whole.bodies().length >= 3);
     assert.deepEqual(whole.bodies(), ['before', 'meanwhile', 'after']);
+    await sender.herald.send({ user }, 'and on');
+    await until('what comes', () => whole.bodies().length === 4);
   });
 }
 

@@ -286,17 +286,26 @@ test('a cursor that the server does not understand is forgotten, which is a gap'
   herald.close();
 });
 
-test('who asks for all that is kept asks again until that has been given', async () => {
-  const { socket, herald } = await connected({ since: 'start' });
-  assert.equal(socket.sent[0].connect.since, 'start');
-  socket.says(push(1, { to: { user: 'alice' } })).end(1006);
+test('who asks for all that is kept gets it before what comes, across a lost connection', async () => {
+  const { socket, of, herald } = await connected({ since: 'start' }, { cursor: 'e@0:9' });
+  const inbox = (offset) => push(offset, { to: { user: 'alice' } });
+  assert.deepEqual(socket.command('history').history, { of: { user: true }, limit: 1000 });
+  socket.says(inbox(10)).says(push(11)); // the inbox waits, a group does not
+  assert.deepEqual(of('message').map(({ body }) => body), [11]);
+  const page = (...offsets) => offsets.map((offset) => inbox(offset).message);
+  socket.says({ id: socket.command('history').id, history: { messages: page(8, 10), more: true, gap: false } });
+  await settled();
+  assert.equal(socket.command('history').history.before, 'e.0:8');
+  socket.end(1006);
   await pass(500);
-  FakeSocket.last.open();
-  assert.equal(FakeSocket.last.sent[0].connect.since, 'start');
-  FakeSocket.last.welcome().says({ cursor: 'e@0:5' }).end(1006);
-  await pass(2000);
-  FakeSocket.last.open();
-  assert.equal(FakeSocket.last.sent[0].connect.cursor, 'e@0:5');
+  FakeSocket.last.welcome({ resumed: true, cursor: 'e@0:9' });
+  assert.equal(FakeSocket.last.sent[0].connect.cursor, 'e@0:9', 'groups are gone on with');
+  FakeSocket.last.says(inbox(10)).says(push(11)).says(inbox(12));
+  FakeSocket.last.says({ id: FakeSocket.last.command('history').id, history: { messages: page(2, 5), more: false, gap: false } });
+  await settled();
+  assert.deepEqual(of('message').map(({ body }) => body), [11, 2, 5, 8, 10, 12]);
+  FakeSocket.last.says(inbox(13));
+  assert.equal(of('message').at(-1).body, 13);
   herald.close();
 });
 
