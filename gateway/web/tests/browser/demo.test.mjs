@@ -139,6 +139,7 @@ test('a hostile name and a hostile text stay text', async () => {
     assert.ok((await shown.run(() => document.body.textContent)).includes('<img src=x'));
     assertQuiet(shown);
   }
+  await assertLooksGood(page, 'demo-many');
 });
 
 test('who is kicked is told, and can come back', async () => {
