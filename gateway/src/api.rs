@@ -7,14 +7,17 @@ use herald_router::{
     admin::Admin,
     failure::Failure,
     http::{self, Body, Incoming},
+    telemetry::Levels,
 };
-use hyper::{Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header};
+use parking_lot::RwLock;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, http_body, origin, web};
 
 mod kick;
+mod log_level;
 mod messages;
 mod presence;
 mod route;
@@ -26,12 +29,32 @@ use route::Resource;
 pub struct Api {
     gateway: Arc<Gateway>,
     admin: Admin,
-    keys: Vec<ApiKeySettings>,
+    keys: Keys,
+    levels: Levels,
+}
+
+/// Who may call; they can be exchanged while all goes on.
+#[derive(Clone)]
+pub struct Keys(Arc<RwLock<Arc<[ApiKeySettings]>>>);
+
+impl Keys {
+    pub fn new(keys: &[ApiKeySettings]) -> Self {
+        Self(Arc::new(RwLock::new(keys.into())))
+    }
+
+    pub fn exchange(&self, keys: &[ApiKeySettings]) {
+        *self.0.write() = keys.into();
+    }
 }
 
 impl Api {
-    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Vec<ApiKeySettings>) -> Self {
-        Self { gateway, admin, keys }
+    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Keys, levels: Levels) -> Self {
+        Self {
+            gateway,
+            admin,
+            keys,
+            levels,
+        }
     }
 
     async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
@@ -53,6 +76,13 @@ impl Api {
                 Ok(answer(StatusCode::OK, &presence::post(&self.gateway, &body).await?))
             }
             Resource::User(user) => Ok(answer(StatusCode::OK, &presence::get(&self.gateway, user).await?)),
+            Resource::LogLevel if request.method() == Method::GET => {
+                Ok(answer(StatusCode::OK, &log_level::get(&self.levels)))
+            }
+            Resource::LogLevel => {
+                let body = self.body(request).await?;
+                Ok(answer(StatusCode::OK, &log_level::put(&self.levels, &key.name, &body)?))
+            }
             Resource::Connections(user) => {
                 let query = request.uri().query().unwrap_or_default();
                 kick::delete(&self.gateway, user, query, &key.name).await?;
@@ -62,10 +92,11 @@ impl Api {
     }
 
     /// Every key is compared, in constant time, so that the time tells nothing of which one was nearly right.
-    fn authorize(&self, request: &Request<Incoming>, call: Option<&str>) -> Result<&ApiKeySettings, Failure> {
+    fn authorize(&self, request: &Request<Incoming>, call: Option<&str>) -> Result<ApiKeySettings, Failure> {
         let given = source::authorization(request.headers()).unwrap_or_default();
         let mut found = None;
-        for key in &self.keys {
+        let keys = self.keys.0.read().clone();
+        for key in keys.iter() {
             if bool::from(key.key.0.as_bytes().ct_eq(given.as_bytes())) {
                 found = Some(key);
             }
@@ -75,7 +106,7 @@ impl Api {
             (Some(calls), Some(call)) if !calls.iter().any(|allowed| allowed == call) => {
                 Err(Failure::forbidden(format!("this API key does not allow {call}")))
             }
-            _ => Ok(key),
+            _ => Ok(key.clone()),
         }
     }
 
