@@ -13,8 +13,8 @@ use herald_tests::{
 };
 
 #[tokio::test]
-async fn the_client_decides_as_its_unit_tests_say() {
-    for file in ["unit/decisions.test.mjs", "unit/client.test.mjs"] {
+async fn what_is_decided_without_a_server_is_as_the_unit_tests_say() {
+    for file in ["unit/decisions.test.mjs", "unit/client.test.mjs", "unit/metrics.test.mjs"] {
         Tests::start(&[], file, &[]).pass().await;
     }
 }

@@ -11,8 +11,10 @@ const perSecond = (value) => `${short.format(value)}/s`;
 const bytes = (value) => `${short.format(value)} bytes/s`;
 const milliseconds = (value) => `${short.format(value)} ms`;
 
+const CONNECTED = { state: 'connected' };
+
 const CHARTS = [
-  [new Chart('Connections', [''], count.format), ({ now }) => [sum(now, 'herald_gateway_connections')]],
+  [new Chart('Connections', [''], count.format), ({ now }) => [sum(now, 'herald_gateway_connections', CONNECTED)]],
   [new Chart('Pushes', [''], perSecond), (looks) => [grows(looks, 'herald_gateway_pushed_frames_total')]],
   [new Chart('Commands of clients', [''], perSecond), (looks) => [grows(looks, 'herald_gateway_commands_total')]],
   [new Chart('Sent', [''], bytes), (looks) => [grows(looks, 'herald_gateway_sent_bytes_total')]],
@@ -21,12 +23,12 @@ const CHARTS = [
 ];
 
 const TILES = [
-  ['Connections', 'herald_gateway_connections'],
+  ['Connections', 'herald_gateway_connections', CONNECTED],
   ['Users online, cluster', 'herald_router_users_online'],
   ['Groups, cluster', 'herald_router_groups'],
   ['Inboxes and groups served', 'herald_gateway_targets'],
   ['Watches', 'herald_gateway_watches'],
-  ['Slow readers’ drops', 'herald_gateway_dropped_pushes_total'],
+  ['Dropped pushes', 'herald_gateway_dropped_pushes_total'],
 ];
 
 let last;
@@ -50,7 +52,7 @@ export function begin() {
 /** What a router counts is known here only where one runs inside. */
 function showTiles(now) {
   const known = TILES.filter(([, name]) => now.has(name));
-  const tile = ([title, name]) => element('div', {}, element('dt', {}, title), element('dd', { 'data-metric': name }, count.format(sum(now, name))));
+  const tile = ([title, name, wanted]) => element('div', {}, element('dt', {}, title), element('dd', { 'data-metric': name }, count.format(sum(now, name, wanted))));
   $('tiles').replaceChildren(...known.map(tile));
 }
 

@@ -15,9 +15,11 @@ export function parse(text) {
   return samples;
 }
 
-/** The sum over all labels; undefined where there is no such metric. */
-export function sum(samples, name) {
-  return samples.get(name)?.reduce((total, { value }) => total + value, 0);
+/** The sum over all labels but those that are told; undefined where there is no such metric. */
+export function sum(samples, name, wanted = {}) {
+  const fits = ({ labels }) => Object.entries(wanted).every(([label, value]) => labels[label] === value);
+  const found = samples.get(name);
+  return found && found.filter(fits).reduce((total, { value }) => total + value, 0);
 }
 
 /** By how much a counter grows in a second; undefined where it cannot be told, as after a restart. */
