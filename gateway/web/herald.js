@@ -65,7 +65,7 @@ export function decide(end, { attempt = 0, canRenew = false, fresh = false, hadC
   }
   if ((code === 4104 || status === 400) && hadCursor) return { forget: true, delay: 0 };
   if (code >= 4100 && code < 4200) {
-    return stop({ 4102: 'kicked', 4103: 'replaced', 4105: 'too_many_connections' }[code] || 'bad_request');
+    return stop({ 4101: 'timeout', 4102: 'kicked', 4103: 'replaced', 4105: 'too_many_connections' }[code] || 'bad_request');
   }
   if (status === 400) return stop('bad_request');
   if (status === 403) return stop('forbidden');
@@ -880,13 +880,15 @@ export class Herald {
   #watchOver(link, ping) {
     this.#heard = this.#ticked = Date.now();
     this.#asked = 0;
+    link.quiet = link.canPing ? PONG : ping + PONG;
     clearInterval(this.#timers.tick);
     this.#timers.tick = setInterval(() => {
       if (link !== this.#link) return;
       const now = Date.now();
       const slept = now - this.#ticked > TICK + PONG;
       this.#ticked = now;
-      if (slept) this.#doubt();
+      // Timers of tabs in the background are late as well, but those hear what comes.
+      if (slept && now - this.#heard > ping) this.#doubt();
       else if (now - this.#heard > ping + PONG) this.#dead();
       else if (now - this.#heard > ping && link.canPing && !this.#asked) this.#ask(PONG);
     }, TICK);
@@ -945,7 +947,7 @@ export class Herald {
   /** Somebody looks: wait no longer, and trust no silence. */
   #hurry() {
     if (this.state === 'waiting') this.#start();
-    else if (Date.now() - this.#heard > PONG) this.#doubt();
+    else if (this.state === 'connected' && Date.now() - this.#heard > this.#link.quiet) this.#doubt();
   }
 
   // --- tokens ---------------------------------------------------------------------------------------------------

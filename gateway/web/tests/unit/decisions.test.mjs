@@ -22,7 +22,7 @@ test('40xx comes back, 41xx does not', () => {
     assert.equal(next.stop, undefined, String(code));
     assert.ok(next.delay >= 0, String(code));
   }
-  const names = { 4101: 'bad_request', 4102: 'kicked', 4103: 'replaced', 4104: 'bad_request', 4105: 'too_many_connections', 4199: 'bad_request' };
+  const names = { 4101: 'timeout', 4102: 'kicked', 4103: 'replaced', 4104: 'bad_request', 4105: 'too_many_connections', 4199: 'bad_request' };
   for (const [code, name] of Object.entries(names)) {
     const { stop } = decide({ code: Number(code) }, { canRenew: true });
     assert.deepEqual([stop.code, stop.closeCode], [name, Number(code)]);
