@@ -14,8 +14,9 @@ use herald_tests::{
 
 #[tokio::test]
 async fn what_is_decided_without_a_server_is_as_the_unit_tests_say() {
-    for file in ["unit/decisions.test.mjs", "unit/client.test.mjs", "unit/metrics.test.mjs"] {
-        Tests::start(&[], file, &[]).pass().await;
+    for name in ["decisions", "client", "events", "metrics"] {
+        let file = format!("unit/{name}.test.mjs");
+        Tests::start(&[], &file, &[]).pass().await;
     }
 }
 
