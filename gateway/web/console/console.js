@@ -1,4 +1,4 @@
-/** The console: one node's metrics each second, and what the server API tells of the cluster each two. */
+/** The console: one node's metrics each second, and what the server API tells of the cluster. */
 
 import { key, keyIsGood } from './api.js';
 import { $ } from './dom.js';
@@ -9,7 +9,7 @@ import * as send from './send.js';
 import * as users from './users.js';
 
 const LOOK = 1000;
-const ASK = 1500;
+const ASK = 1000;
 
 /** Again and again, never twice at once, and not while nobody looks. */
 async function every(period, what) {

