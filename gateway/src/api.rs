@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, http_body, origin};
+use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, http_body, origin, web};
 
 mod kick;
 mod log_level;
@@ -132,6 +132,9 @@ impl http::Handler for Api {
         }
         if let Some(answer) = self.admin.answer(request.method(), request.uri()) {
             return answer;
+        }
+        if let Some(page) = web::console::answer(&request) {
+            return page;
         }
         self.call(request).await.unwrap_or_else(|failure| error(&failure))
     }

@@ -46,3 +46,4 @@ pub mod short;
 pub mod tls;
 mod told;
 mod watching;
+pub mod web;

@@ -13,6 +13,7 @@ use crate::{
     gateway::Gateway,
     metrics, origin, post,
     short::{self, Verb},
+    web,
 };
 
 mod claim;
@@ -70,7 +71,10 @@ impl http::Handler for Public {
         if gateway.dev && !origin::host_is_loopback(&request) {
             return refuse(StatusCode::FORBIDDEN, "host", "--dev serves loopback hosts only\n");
         }
-        // Of every path: a foreign page could make a browser log in as somebody, or ask with its cookie.
+        if let Some(library) = web::library(&request) {
+            return library;
+        }
+        // Of every other path: a foreign page could make a browser log in as somebody, or ask with its cookie.
         if !gateway.origins.allows(request.headers()) {
             return refuse(StatusCode::FORBIDDEN, "origin", "this origin is not allowed\n");
         }
@@ -107,7 +111,7 @@ impl Public {
             "/command" => post::command(gateway, request, client).await,
             "/poll" => post::poll(gateway, request, client).await,
             "/events" => post::events(gateway, request, client).await,
-            _ => http::text(StatusCode::NOT_FOUND, "not found\n"),
+            _ => demo(gateway, &request).unwrap_or_else(|| http::text(StatusCode::NOT_FOUND, "not found\n")),
         }
     }
 }
@@ -122,6 +126,10 @@ fn full(full: Full) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, full.retry_after().as_secs().into());
     response
+}
+
+fn demo(gateway: &Gateway, request: &Request<Incoming>) -> Option<Response<Body>> {
+    gateway.dev.then(|| web::demo::answer(gateway, request)).flatten()
 }
 
 fn refuse(status: StatusCode, reason: &'static str, text: impl Into<Bytes>) -> Response<Body> {

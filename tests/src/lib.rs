@@ -22,6 +22,7 @@ pub mod golang;
 pub mod haproxy;
 pub mod heard;
 pub mod http;
+pub mod javascript;
 pub mod metrics;
 pub mod monitor;
 pub mod namespace;
