@@ -141,7 +141,7 @@ impl Server {
             Kind::Pusher => Arc::new(pusher::Pusher::new(self.clone())),
             Kind::Nchan => Arc::new(nchan::Nchan::new(self.run)),
             Kind::Centrifugo => Arc::new(centrifugo::Centrifugo::new(self.clone())),
-            Kind::WsId => Arc::new(ws_id::WsId::default()),
+            Kind::WsId => Arc::new(ws_id::WsId),
         }
     }
 

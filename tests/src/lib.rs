@@ -20,6 +20,7 @@ pub mod golang;
 pub mod haproxy;
 pub mod heard;
 pub mod http;
+pub mod loadtest;
 pub mod metrics;
 pub mod monitor;
 pub mod nats;

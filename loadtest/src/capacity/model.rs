@@ -256,7 +256,7 @@ mod tests {
     fn a_group_message_goes_to_no_more_gateways_than_there_are_members_or_gateways() {
         let needs = needs(&["--users", "10000000", "--group-size", "10"]);
         assert!(needs.rates.gateways_per_group <= 10.0);
-        let one = super::Rates::of(&All::parse_from(["capacity"]).load, 1.0);
+        let one = Rates::of(&All::parse_from(["capacity"]).load, 1.0);
         assert!((one.gateways_per_group - 1.0).abs() < 1e-9);
     }
 

@@ -17,11 +17,20 @@ pub struct Chart<'a> {
     /// How a value of each axis is written.
     pub x_text: fn(f64) -> String,
     pub y_text: fn(f64) -> String,
-    pub log: bool,
+    pub axis: Axis,
     /// Vertical lines with a word.
     pub moments: &'a [(f64, String)],
     /// For the percentile curve: halvings of the distance to 100 %.
     pub x_marks: Option<Vec<(f64, String)>>,
+}
+
+/// How the vertical axis is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Axis {
+    Plain,
+    /// In steps that are round in KiB, MiB and so on.
+    Bytes,
+    Log,
 }
 
 pub struct Line {
@@ -32,7 +41,7 @@ pub struct Line {
 struct Scale {
     x: (f64, f64),
     y: (f64, f64),
-    log: bool,
+    axis: Axis,
 }
 
 impl Scale {
@@ -49,13 +58,13 @@ impl Scale {
             return None;
         }
         let x = if x.1 > x.0 { x } else { (x.0, x.0 + 1.0) };
-        let y = if chart.log {
+        let y = if chart.axis == Axis::Log {
             let low = 10_f64.powf(y.0.max(1.0).log10().floor());
             (low, 10_f64.powf(y.1.max(low * 10.0).log10().ceil()))
         } else {
-            (0.0, nice(y.1.max(f64::MIN_POSITIVE) / GRID) * (GRID + 0.5))
+            (0.0, chart.axis.step(y.1.max(f64::MIN_POSITIVE) / GRID) * (GRID + 0.5))
         };
-        Some(Self { x, y, log: chart.log })
+        Some(Self { x, y, axis: chart.axis })
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -63,7 +72,7 @@ impl Scale {
     }
 
     fn y(&self, value: f64) -> f64 {
-        let share = if self.log {
+        let share = if self.axis == Axis::Log {
             (value.max(self.y.0).ln() - self.y.0.ln()) / (self.y.1.ln() - self.y.0.ln())
         } else {
             value / self.y.1
@@ -72,15 +81,26 @@ impl Scale {
     }
 
     fn y_marks(&self) -> Vec<f64> {
-        if self.log {
+        if self.axis == Axis::Log {
             let decades = std::iter::successors(Some(self.y.0), |mark| Some(mark * 10.0));
             return decades.take_while(|mark| *mark <= self.y.1 * 1.01).collect();
         }
-        let step = nice(self.y.1 / (GRID + 1.0));
+        let step = self.axis.step(self.y.1 / (GRID + 0.6));
         (0..)
             .map(|turn| f64::from(turn) * step)
             .take_while(|mark| *mark <= self.y.1)
             .collect()
+    }
+}
+
+impl Axis {
+    /// A round step, at least as large as this one.
+    fn step(self, least: f64) -> f64 {
+        let unit = match self {
+            Self::Bytes if least >= 1.0 => 1024_f64.powf(least.log(1024.0).floor()),
+            _ => 1.0,
+        };
+        nice(least / unit) * unit
     }
 }
 
@@ -216,7 +236,7 @@ pub fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn chart(points: Vec<(f64, f64)>, log: bool) -> String {
+    fn chart(points: Vec<(f64, f64)>, axis: Axis) -> String {
         let chart = Chart {
             lines: vec![Line {
                 name: "a<b".into(),
@@ -225,7 +245,7 @@ mod tests {
             x_label: "seconds",
             x_text: |x| format!("{x}"),
             y_text: |y| format!("{y}"),
-            log,
+            axis,
             moments: &[(1.0, "storm".into())],
             x_marks: None,
         };
@@ -234,8 +254,8 @@ mod tests {
 
     #[test]
     fn all_points_lie_within_the_frame() {
-        for log in [false, true] {
-            let svg = chart(vec![(0.0, 0.0), (1.0, 12.0), (2.0, 987_654.0)], log);
+        for axis in [Axis::Plain, Axis::Bytes, Axis::Log] {
+            let svg = chart(vec![(0.0, 0.0), (1.0, 12.0), (2.0, 987_654.0)], axis);
             let places = svg
                 .split("cy=\"")
                 .skip(1)
@@ -249,11 +269,12 @@ mod tests {
 
     #[test]
     fn nothing_is_no_chart() {
-        assert_eq!(chart(Vec::new(), false), "");
+        assert_eq!(chart(Vec::new(), Axis::Plain), "");
     }
 
     #[test]
     fn steps_of_the_grid_are_round() {
+        assert_eq!(Axis::Bytes.step(3.0 * 1024.0), 5.0 * 1024.0);
         assert_eq!([0.7, 1.0, 1.2, 3.0, 70.0].map(nice), [1.0, 1.0, 2.0, 5.0, 100.0]);
     }
 }

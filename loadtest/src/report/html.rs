@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{
     Point, Run,
-    chart::{Chart, Line, escape},
+    chart::{Axis, Chart, Line, escape},
     number,
     table::words,
 };
@@ -104,17 +104,24 @@ fn write_charts(out: &mut String, run: &Run) -> fmt::Result {
         latency("p99", |l| l.p99),
         latency("max", |l| l.max),
     ];
-    time_chart(out, run, "Delivery latency over time", over_time, number::micros, true)?;
+    time_chart(
+        out,
+        run,
+        "Delivery latency over time",
+        over_time,
+        number::micros,
+        Axis::Log,
+    )?;
     write_percentiles(out, run)?;
     let rate = vec![
         line(run, "delivered", |point| point.delivered as f64),
         line(run, "sent", |point| point.sent as f64),
     ];
-    time_chart(out, run, "Messages a second", rate, number::plain, false)?;
+    time_chart(out, run, "Messages a second", rate, number::plain, Axis::Plain)?;
     let bytes = vec![line(run, "received by clients", |point| point.bytes as f64)];
-    time_chart(out, run, "Bytes a second", bytes, number::bytes, false)?;
+    time_chart(out, run, "Bytes a second", bytes, number::bytes, Axis::Bytes)?;
     let open = vec![line(run, "ready", |point| point.open as f64)];
-    time_chart(out, run, "Connections", open, number::plain, false)?;
+    time_chart(out, run, "Connections", open, number::plain, Axis::Plain)?;
     let of_each = |of: fn(&Point) -> Vec<f64>| -> Vec<Line> {
         let named = run.processes.iter().enumerate();
         let points = |number: usize| {
@@ -131,9 +138,9 @@ fn write_charts(out: &mut String, run: &Run) -> fmt::Result {
             .collect()
     };
     let cpu = of_each(|point| point.cpu.clone());
-    time_chart(out, run, "CPU", cpu, |v| format!("{} %", number::plain(v)), false)?;
+    time_chart(out, run, "CPU", cpu, |v| format!("{} %", number::plain(v)), Axis::Plain)?;
     let rss = of_each(|point| point.rss.iter().map(|rss| *rss as f64).collect());
-    time_chart(out, run, "Memory (resident)", rss, number::bytes, false)
+    time_chart(out, run, "Memory (resident)", rss, number::bytes, Axis::Bytes)
 }
 
 fn line(run: &Run, name: &str, of: fn(&Point) -> f64) -> Line {
@@ -149,7 +156,7 @@ fn time_chart(
     title: &str,
     lines: Vec<Line>,
     y_text: fn(f64) -> String,
-    log: bool,
+    axis: Axis,
 ) -> fmt::Result {
     if lines.iter().all(|line| line.points.iter().all(|(_, y)| *y == 0.0)) {
         return Ok(());
@@ -159,7 +166,7 @@ fn time_chart(
         x_label: "seconds since the start",
         x_text: |x| format!("{} s", number::plain(x)),
         y_text,
-        log,
+        axis,
         moments: &run.moments,
         x_marks: None,
     };
@@ -182,18 +189,26 @@ fn write_percentiles(out: &mut String, run: &Run) -> fmt::Result {
                 .collect(),
         })
         .collect();
-    let marks = [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999];
+    let marks = [
+        (0.0, "0"),
+        (0.5, "50"),
+        (0.9, "90"),
+        (0.99, "99"),
+        (0.999, "99.9"),
+        (0.9999, "99.99"),
+        (0.99999, "99.999"),
+    ];
     let chart = Chart {
         lines,
         x_label: "percentile",
         x_text: |x| format!("{} %", number::plain(100.0 * (1.0 - 0.5_f64.powf(x)))),
         y_text: number::micros,
-        log: true,
+        axis: Axis::Log,
         moments: &[],
         x_marks: Some(
             marks
                 .iter()
-                .map(|share| (place(*share), format!("{}", 100.0 * share)))
+                .map(|(share, text)| (place(*share), (*text).to_owned()))
                 .collect(),
         ),
     };

@@ -17,7 +17,11 @@ pub fn plain(value: f64) -> String {
         .map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
     let out = apart(whole.trim_start_matches('-'));
     let sign = if whole.starts_with('-') { "-" } else { "" };
-    let rest = if places == 2 && rest == "00" { "" } else { rest };
+    let rest = if rest.bytes().all(|digit| digit == b'0') {
+        ""
+    } else {
+        rest
+    };
     if rest.is_empty() {
         format!("{sign}{out}")
     } else {

@@ -54,7 +54,7 @@ pub async fn run(args: &Soak) -> Result<Run> {
     stage.crew().order(churn).await?;
     let to = move |turn: u64| {
         let half = turn / 2;
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             To::Group((half % u64::from(groups)) as u32)
         } else {
             To::User((half % clients as u64) as usize)

@@ -167,6 +167,8 @@ pub fn costs(run: &mut Run, marks: &Marks, servers: usize) {
 pub fn series(run: &mut Run, ticks: &[(usize, Tick)], settled: &[Settled], samples: &[Sample], begun: u64) {
     let mut seconds: BTreeMap<u64, (Point, Histogram<u64>)> = BTreeMap::new();
     let mut all: BTreeMap<&str, Histogram<u64>> = BTreeMap::new();
+    // Of two ticks of a worker in one second the later counts.
+    let mut open: BTreeMap<(u64, usize), u64> = BTreeMap::new();
     let workers = settled.len();
     // The senders are a worker of their own, which tells all at the end.
     let senders = settled.last().map(|settled| (workers, &settled.rest));
@@ -191,9 +193,14 @@ pub fn series(run: &mut Run, ticks: &[(usize, Tick)], settled: &[Settled], sampl
         point.second = tick.second.saturating_sub(first) as f64;
         point.delivered += tick.heard;
         point.bytes += tick.bytes;
-        point.open += tick.open;
+        open.insert((tick.second, worker), tick.open);
         if let Ok(latency) = latency::from_text(&tick.latency) {
             latency::add(histogram, &latency);
+        }
+    }
+    for ((second, _), open) in open {
+        if let Some((point, _)) = seconds.get_mut(&second) {
+            point.open += open;
         }
     }
     for (name, histogram) in all {
