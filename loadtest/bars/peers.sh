@@ -2,9 +2,9 @@
 # with 1 where the peer is not there. Sourced by lib.sh.
 # shellcheck shell=bash
 
-# Debian: nginx-light and libnginx-mod-nchan.
+# Debian: nginx-light and libnginx-mod-nchan; NCHAN_MODULES names the folder of its module where that is another.
 peer_nchan() {
-    local nginx port modules=/usr/lib/nginx/modules
+    local nginx port modules=${NCHAN_MODULES:-/usr/lib/nginx/modules}
     nginx=$(PATH=$PATH:/usr/sbin command -v nginx) || return 1
     [ -e $modules/ngx_nchan_module.so ] || return 1
     port=$(free_port)
