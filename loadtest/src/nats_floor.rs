@@ -94,7 +94,7 @@ pub async fn run(args: &NatsFloor) -> Result<Run> {
         .context("a stream for the measurement");
     made?;
     let live = other.subscribe("herald-loadtest.live").await?;
-    other.flush().await?;
+    subscribed(&other).await?;
     let appended = flat_out(args, &append).await;
     let latency = live_latency(args, &client, live).await;
     jetstream.delete_stream(STREAM).await?;
@@ -103,7 +103,7 @@ pub async fn run(args: &NatsFloor) -> Result<Run> {
         .insert("append to live copy".into(), Summary::whole(&latency?));
 
     let mut service = other.queue_subscribe(SERVICE, "herald-loadtest".into()).await?;
-    other.flush().await?;
+    subscribed(&other).await?;
     let answering = tokio::spawn(async move {
         while let Some(request) = service.next().await {
             if let Some(reply) = request.reply {
@@ -125,6 +125,15 @@ pub async fn run(args: &NatsFloor) -> Result<Run> {
         .insert("request and reply".into(), Summary::whole(&at_rate(args, &ask).await?));
     answering.abort();
     Ok(run)
+}
+
+/// The server takes what a client says in its order: once it has given something back, it knows of the subscriptions.
+async fn subscribed(client: &async_nats::Client) -> Result<()> {
+    let inbox = client.new_inbox();
+    let mut back = client.subscribe(inbox.clone()).await?;
+    client.publish(inbox, Bytes::new()).await?;
+    back.next().await.context("the connection to NATS has ended")?;
+    Ok(())
 }
 
 /// Operations a second, with `window` of them under way.
