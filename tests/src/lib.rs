@@ -23,6 +23,7 @@ pub mod haproxy;
 pub mod heard;
 pub mod http;
 pub mod javascript;
+pub mod loadtest;
 pub mod metrics;
 pub mod monitor;
 pub mod namespace;
