@@ -46,13 +46,16 @@ fn beyond(paths: &Paths, most: usize) -> Vec<(String, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{DialectsSettings, LimitSettings};
+    use crate::{
+        config::{DialectsSettings, LimitSettings},
+        limits::Limits,
+    };
 
     #[test]
     fn what_the_bus_does_not_take_is_named() {
         let settings: DialectsSettings =
             toml::from_str("[im]\npaths = ['/im']\n[ws-id]\npaths = ['/ws/{id}']\n").unwrap();
-        let paths = Paths::new(&settings, &LimitSettings::default());
+        let paths = Paths::new(&settings, Limits::new(LimitSettings::default()));
         let names = |most| {
             beyond(&paths, most)
                 .into_iter()
