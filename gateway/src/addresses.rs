@@ -8,25 +8,20 @@ use std::{
 
 use dashmap::DashMap;
 
-use crate::{config::LimitSettings, rate::Rate};
+use crate::{capacity::Place, limits::Limits, rate::Bucket};
 
 const SWEEP: Duration = Duration::from_secs(30);
 
 pub struct Addresses {
-    /// None: no limits.
-    limits: Option<Limits>,
+    limits: Arc<Limits>,
     table: Arc<DashMap<IpAddr, Usage>>,
 }
 
-struct Limits {
-    connections: u32,
-    connects: Rate,
-}
-
+#[derive(Default)]
 struct Usage {
     /// Clients that are connected, over WebSockets or waiting for an HTTP answer; and connections that (still) speak HTTP.
     connections: [u32; 2],
-    connects: Rate,
+    connects: Bucket,
 }
 
 #[derive(Clone, Copy)]
@@ -49,12 +44,23 @@ pub struct Slot {
     kind: Kind,
 }
 
+/// What one connection takes of its address' share and of the node's, until it is dropped.
+pub struct Room {
+    _address: Option<Slot>,
+    _node: Place,
+}
+
+impl Room {
+    pub fn new(address: Option<Slot>, node: Place) -> Self {
+        Self {
+            _address: address,
+            _node: node,
+        }
+    }
+}
+
 impl Addresses {
-    pub fn new(settings: &LimitSettings) -> Self {
-        let limits = (!settings.rates_lifted).then(|| Limits {
-            connections: settings.connections_per_address,
-            connects: Rate::new(settings.connects_per_second, settings.connects_burst),
-        });
+    pub fn new(limits: Arc<Limits>) -> Self {
         Self {
             limits,
             table: Arc::default(),
@@ -77,18 +83,18 @@ impl Addresses {
     }
 
     fn take(&self, address: IpAddr, kind: Kind, is_connect: bool) -> Result<Option<Slot>, Refusal> {
-        let Some(limits) = &self.limits else {
+        let rate = self.limits.rates().address_connects;
+        let limits = self.limits.now();
+        if limits.rates_lifted {
             return Ok(None);
-        };
-        let mut usage = self.table.entry(address).or_insert_with(|| Usage {
-            connections: [0; 2],
-            connects: limits.connects.clone(),
-        });
+        }
+        let mut usage = self.table.entry(address).or_default();
         if is_connect {
-            usage.connects.take(Instant::now()).map_err(|_| Refusal::TooOften)?;
+            let taken = rate.take(&mut usage.connects, 1, Instant::now());
+            taken.map_err(|_| Refusal::TooOften)?;
         }
         let count = &mut usage.connections[kind as usize];
-        if *count >= limits.connections {
+        if *count >= limits.connections_per_address {
             return Err(Refusal::TooManyConnections);
         }
         *count += 1;
@@ -123,6 +129,7 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LimitSettings;
 
     #[test]
     fn one_address_is_limited_and_others_are_not() {
@@ -132,7 +139,7 @@ mod tests {
             connects_burst: 3,
             ..LimitSettings::default()
         };
-        let addresses = Addresses::new(&settings);
+        let addresses = Addresses::new(Limits::new(settings));
         let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = addresses.connect(a);
         let second = addresses.connect(a);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use herald_proto::ErrorCode;
 use herald_router::{
     admin::Admin,
+    drain::Drain,
     failure::Failure,
     http::{self, Body, Incoming},
     telemetry::Levels,
@@ -18,9 +19,10 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, origin};
+use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, origin, web};
 
 mod call;
+mod drain;
 mod groups;
 mod history;
 mod kick;
@@ -41,7 +43,7 @@ use schema::ErrorBody;
 const DOCUMENT: &str = "/api/v1/openapi.json";
 
 /// All calls.
-static CALLS: [Entry; 18] = [
+static CALLS: [Entry; 20] = [
     Entry::of::<messages::Post>(),
     Entry::of::<messages::batch::Post>(),
     Entry::of::<users::List>(),
@@ -58,6 +60,8 @@ static CALLS: [Entry; 18] = [
     Entry::of::<history::Get>(),
     Entry::of::<history::Delete>(),
     Entry::of::<nodes::List>(),
+    Entry::of::<drain::Get>(),
+    Entry::of::<drain::Post>(),
     Entry::of::<log_level::Get>(),
     Entry::of::<log_level::Put>(),
 ];
@@ -76,6 +80,7 @@ pub fn rights() -> Vec<&'static str> {
 pub struct Api {
     gateway: Arc<Gateway>,
     admin: Admin,
+    drain: Arc<Drain>,
     keys: Keys,
     levels: Levels,
 }
@@ -95,10 +100,11 @@ impl Keys {
 }
 
 impl Api {
-    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Keys, levels: Levels) -> Self {
+    pub fn new(gateway: Arc<Gateway>, admin: Admin, drain: Arc<Drain>, keys: Keys, levels: Levels) -> Self {
         Self {
             gateway,
             admin,
+            drain,
             keys,
             levels,
         }
@@ -119,6 +125,7 @@ impl Api {
                 let caller = Caller {
                     gateway: &self.gateway,
                     levels: &self.levels,
+                    drain: &self.drain,
                     key: &key.name,
                 };
                 (call.run)(caller, ids, request).await
@@ -154,16 +161,19 @@ impl Api {
 impl http::Handler for Api {
     type Admission = ();
 
-    fn admit(&self, _peer: SocketAddr) -> Option<()> {
-        Some(())
+    fn admit(&self, _peer: SocketAddr) -> Result<(), http::Turned> {
+        Ok(())
     }
 
     async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
         if self.gateway.dev && !origin::host_is_loopback(&request) {
             return error(&Failure::forbidden("--dev serves loopback hosts only"));
         }
-        if let Some(answer) = self.admin.answer(request.method(), request.uri().path()) {
+        if let Some(answer) = self.admin.answer(request.method(), request.uri()) {
             return answer;
+        }
+        if let Some(page) = web::console::answer(&request) {
+            return page;
         }
         self.call(request).await.unwrap_or_else(|failure| error(&failure))
     }

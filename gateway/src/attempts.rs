@@ -11,7 +11,10 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{config::LoginSettings, rate::Rate};
+use crate::{
+    config::LoginSettings,
+    rate::{Bucket, Rate},
+};
 
 /// So many that a guesser, who may fail ten times with each account, hits few accounts beside those that it means.
 const PLACES: usize = 1 << 14;
@@ -25,8 +28,9 @@ pub struct Attempts {
 }
 
 struct Table {
+    rate: Rate,
     hasher: RandomState,
-    places: Box<[Mutex<Rate>]>,
+    places: Box<[Mutex<Bucket>]>,
 }
 
 /// Too often; how long to wait.
@@ -42,8 +46,8 @@ impl Attempts {
         let failures = settings.failures_per_account;
         let each = MINUTE / settings.attempts_per_address.max(1);
         Some(Self {
-            accounts: Table::new(&Rate::every(FORGIVE, failures)),
-            addresses: Table::new(&Rate::every(each, settings.attempts_per_address)),
+            accounts: Table::new(Rate::every(FORGIVE, failures)),
+            addresses: Table::new(Rate::every(each, settings.attempts_per_address)),
         })
     }
 
@@ -62,21 +66,23 @@ impl Attempts {
 }
 
 impl Table {
-    fn new(rate: &Rate) -> Self {
+    fn new(rate: Rate) -> Self {
         Self {
+            rate,
             hasher: RandomState::new(),
-            places: (0..PLACES).map(|_| Mutex::new(rate.clone())).collect(),
+            places: (0..PLACES).map(|_| Mutex::default()).collect(),
         }
     }
 
-    fn place(&self, key: impl Hash) -> &Mutex<Rate> {
+    fn place(&self, key: impl Hash) -> &Mutex<Bucket> {
         let hash = self.hasher.hash_one(key);
         #[allow(clippy::cast_possible_truncation)] // the remainder is less than PLACES
         &self.places[(hash % PLACES as u64) as usize]
     }
 
     fn take(&self, key: impl Hash) -> Result<(), TooOften> {
-        self.place(key).lock().take(Instant::now()).map_err(TooOften)
+        let mut bucket = self.place(key).lock();
+        self.rate.take(&mut bucket, 1, Instant::now()).map_err(TooOften)
     }
 }
 

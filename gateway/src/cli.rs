@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use herald_router::{
     cli::{self, ConfigError},
     config::{Secret, TOP, changes, load},
+    drain,
     reload::Configured,
 };
 
@@ -38,6 +39,8 @@ pub enum Command {
     },
     /// Print the whole commented default configuration
     Config,
+    /// Ask a running gateway to drain, and wait until it has ended
+    Drain(drain::Args),
 }
 
 #[derive(clap::Args)]

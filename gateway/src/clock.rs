@@ -11,6 +11,12 @@ pub fn ticks() -> u32 {
     ticks
 }
 
+/// Nanoseconds from the process' beginning to `instant`.
+pub fn nanos(instant: Instant) -> u64 {
+    let since = instant.saturating_duration_since(*START);
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Milliseconds from `then` to `now`, across a wrap; 0 where `then` is later.
 pub fn since(then: u32, now: u32) -> u32 {
     let elapsed = now.wrapping_sub(then);

@@ -213,7 +213,8 @@ impl GatewayConfig {
         if !self.webhooks.is_empty() && !self.nats.urls.is_empty() {
             faults.add("webhooks", "with NATS they stand in the routers' files");
         }
-        self.limits.check(faults);
+        self.limits
+            .check(self.dialects.largest_frame(self.limits.frame), faults);
         self.presence.check(faults);
         self.session.check(faults);
         self.login.check(faults);

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::{
     auth::Identity,
     clock,
+    cursors::Position,
     dialect::{Dialect, Keeps},
     event::{Answer, Ending, Tag},
     metrics::Staged,
@@ -28,6 +29,7 @@ use crate::{
 
 pub mod command;
 pub mod conversation;
+pub mod early;
 pub mod flush;
 pub mod lanes;
 pub mod outbox;
@@ -96,7 +98,10 @@ impl Conn {
         Arc::new(Self {
             id: id.into(),
             dialect,
-            outbox: Outbox::new(outbox_bytes),
+            outbox: match sink.is_awaited() {
+                true => Outbox::taken(outbox_bytes),
+                false => Outbox::new(outbox_bytes),
+            },
             sink,
             address,
             member: Mutex::new(None),
@@ -147,13 +152,40 @@ impl Conn {
         }
     }
 
-    /// Tells of the place up to which all has been given: `frame` makes the push for those who know what a cursor is.
-    /// Others are asked to prove that they have it. False where there was no room.
-    pub fn tell_cursor(self: &Arc<Self>, cursor: &Cursor, frame: impl FnOnce() -> Bytes) -> bool {
+    /// Tells, if it is `wanted`, of the place up to which all has been given: `frame` makes the push for those who know
+    /// what a cursor is. Others are asked to prove that they have it. Where there is no room for it a later one is due, as
+    /// if something had been given in `round`.
+    pub fn tell_cursor(
+        self: &Arc<Self>,
+        cursor: &Cursor,
+        round: u32,
+        wanted: impl FnOnce() -> bool,
+        frame: impl FnOnce() -> Bytes,
+    ) {
         let push = |frame| self.push(frame) != Pushed::Full;
+        let failed = || self.progress.gave(round);
         match &self.proof {
-            Some(proof) => proof.ask(cursor, push),
-            None => push(frame()),
+            Some(proof) => proof.ask(cursor, wanted, push, failed),
+            None if wanted() && !push(frame()) => failed(),
+            None => {}
+        }
+    }
+
+    /// For a client without cursors; None where it has none, or has proved all that it was given.
+    pub fn owes(&self) -> Option<Position> {
+        self.proof.as_ref()?.owes(|| self.progress.owes())
+    }
+
+    /// What a client without cursors begins with.
+    pub fn begins(&self, at: Position) {
+        if let Some(proof) = &self.proof {
+            proof.begin(at);
+        }
+    }
+
+    pub fn welcomed(&self) {
+        if let Some(proof) = &self.proof {
+            proof.welcomed();
         }
     }
 
@@ -188,6 +220,15 @@ impl Conn {
         }
     }
 
+    /// The upgrade has come about: what waits is written from now on.
+    pub fn attach(self: &Arc<Self>, brought: Socket) {
+        if let Sink::Socket { socket, flusher } = &self.sink
+            && socket.set(brought).is_ok()
+        {
+            flusher.add(self.clone(), UNTIMED);
+        }
+    }
+
     /// The log is to tell when what was put in until now has been written, this message among it.
     pub fn trace(self: &Arc<Self>, message: &Arc<str>) {
         if let Sink::Socket { flusher, .. } = &self.sink {
@@ -195,10 +236,10 @@ impl Conn {
         }
     }
 
-    /// None: of an HTTP answer.
+    /// None: of an HTTP answer, or of an upgrade that has not come about yet.
     pub fn socket(&self) -> Option<&Socket> {
         match &self.sink {
-            Sink::Socket { socket, .. } => Some(socket),
+            Sink::Socket { socket, .. } => socket.get(),
             Sink::Answer(_) => None,
         }
     }

@@ -39,5 +39,9 @@ pub fn allow(response: &mut HeaderMap, origin: HeaderValue) {
         header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
         HeaderValue::from_static("true"),
     );
+    response.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Retry-After"),
+    );
     response.append(header::VARY, HeaderValue::from_static("Origin"));
 }

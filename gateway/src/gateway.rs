@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,29 +11,31 @@ use std::{
 
 use futures_util::future;
 use herald_proto::{CloseCode, subject::Names};
-use herald_router::{bus::Bus, config::Faults, events::Emitter};
+use herald_router::{bus::Bus, config::Faults, events::Emitter, health::Canary};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
 use crate::{
     addresses::Addresses,
     auth::{Auth, Identity},
-    config::{GatewayConfig, LimitSettings},
+    capacity::{Capacity, Full},
+    config::GatewayConfig,
     conn::{Conn, flush::Flushers, sink::Sink, socket::Socket},
-    crowd::Rules,
     cursors::Cursors,
-    dialect::{Dialect, Keeps},
+    dialect::Dialect,
     elsewhere,
     hooks::Hooks,
     hub::Hub,
+    limits::Limits,
     login::Login,
     metrics::{Metrics, Stage},
     origin::Origins,
     paths::Paths,
+    payload,
     post::Callers,
     presence::Presence,
+    probe::Probe,
     proxies::Proxies,
-    rate::Rate,
     reread,
     revoked::Revoked,
     routers::Routers,
@@ -55,13 +57,18 @@ mod article;
 mod connect;
 mod happened;
 
-pub use connect::{Refused, start};
+pub use connect::{Admitted, Refused, start};
 
 pub struct Gateway {
     pub node: String,
     pub dev: bool,
     pub auth: Auth,
-    pub limits: LimitSettings,
+    pub limits: Arc<Limits>,
+    /// Whether a router answers, and whether what is stored comes back.
+    pub probe: Probe,
+    pub canary: Canary,
+    /// Room for clients and their sockets.
+    pub capacity: Arc<Capacity>,
     pub origins: Origins,
     pub addresses: Addresses,
     pub proxies: Proxies,
@@ -80,8 +87,6 @@ pub struct Gateway {
     pub revoked: Revoked,
     pub sessions: Sessions,
     pub watching: Arc<Watching>,
-    /// How many connections a user may have.
-    pub crowd: Rules,
     cursors: Cursors,
     bus: Bus,
     names: Names,
@@ -104,7 +109,7 @@ impl Gateway {
     pub fn new(config: &GatewayConfig, node: String, bus: &Bus, stop: CancellationToken) -> Result<Arc<Self>, Faults> {
         let metrics = Metrics::new();
         let tasks = TaskTracker::new();
-        let limits = config.limits.clone();
+        let limits = Limits::new(config.limits.clone());
         let names = Names::new(config.nats.prefix.clone());
         let services = Services::new(config, bus, &names)?;
         Ok(Arc::new(Self {
@@ -112,32 +117,34 @@ impl Gateway {
             services,
             auth: Auth::new(&config.auth)?,
             origins: Origins::new(&config.public.origins, config.dev),
-            addresses: Addresses::new(&limits),
+            addresses: Addresses::new(limits.clone()),
             proxies: Proxies::new(&config.public.trusted_proxies, config.public.client_address),
             login: Login::new(config),
             hub: Hub::new(bus.clone(), &names, LINGER, tasks.clone(), metrics.clone()),
             routes: Routes::new(config),
             routers: Routers::new(bus.clone(), names.clone(), metrics.clone()),
-            paths: Paths::new(&config.dialects, &limits),
+            paths: Paths::new(&config.dialects, limits.clone()),
             presence: Presence::new(bus.clone(), node.clone()),
             revoked: Revoked::default(),
             sessions: Sessions::new(bus.clone(), config.session.terms(), config.session.relogin),
             watching: Arc::new(Watching::new(
                 bus.clone(),
                 &node,
-                limits.watches_per_connection as usize,
+                limits.clone(),
                 config.presence.grace,
                 metrics.clone(),
             )),
-            crowd: limits.crowd(),
+            probe: Probe::default(),
+            canary: Canary::default(),
             cursors: Cursors::new(bus.clone(), config.log.max_age),
             bus: bus.clone(),
             names,
             flushers: Flushers::new(&tasks, &metrics),
-            callers: Callers::new(&limits),
+            callers: Callers::new(limits.clone()),
             events: Emitter::new(&node, config.events.kinds.iter().copied()),
             dev: config.dev,
             node,
+            capacity: Capacity::new(limits.clone()),
             limits,
             metrics,
             tasks,
@@ -160,6 +167,9 @@ impl Gateway {
             elsewhere::run(&self.bus, &asked, &self.hub),
             self.watching.run(&self.routers),
             self.addresses.run(),
+            self.capacity.run(),
+            self.probe.run(&self.routers),
+            self.canary.run(&self.bus),
             self.sessions.run(),
             self.cursors.run(),
             self.callers.run(),
@@ -167,6 +177,7 @@ impl Gateway {
             self.clone().sample(),
             self.routers.run(&self.tasks),
             self.events.run(&self.bus),
+            payload::run(&self.bus, &self.paths),
             reread::run(self.clone()),
         );
     }
@@ -207,16 +218,19 @@ impl Gateway {
         &self.names
     }
 
-    /// How many connections are open.
-    pub fn connections(&self) -> usize {
-        self.open.len()
+    /// Fails while nobody is let in.
+    pub fn accepts(&self) -> Result<(), Full> {
+        match self.stop.is_cancelled() {
+            true => Err(Full::Draining),
+            false => Ok(()),
+        }
     }
 
     /// A new connection, known to the drain from now on. Its guard goes with it.
     pub fn open(self: &Arc<Self>, dialect: Dialect, sink: Sink, client: IpAddr) -> (Arc<Conn>, OpenGuard) {
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number:x}", self.node);
-        let conn = Conn::new(id, dialect, self.paths.terms(dialect).outbox, sink, client);
+        let conn = Conn::new(id, dialect, self.paths.outbox(dialect), sink, client);
         self.staged(&conn, Some(Stage::Connecting));
         self.open.insert(number, conn.clone());
         let guard = OpenGuard {
@@ -226,16 +240,9 @@ impl Gateway {
         (conn, guard)
     }
 
-    /// A WebSocket's sink, with its share of a flusher.
-    pub fn socket(&self, socket: Socket) -> Sink {
-        Sink::Socket {
-            socket,
-            flusher: self.flushers.assign(),
-        }
-    }
-
-    pub fn command_rate(&self) -> Rate {
-        self.limits.command_rate()
+    /// A WebSocket's sink, with its share of a flusher. None: the socket is brought later.
+    pub fn socket(&self, socket: Option<Socket>) -> Sink {
+        Sink::socket(socket, self.flushers.assign())
     }
 
     /// The connection's end, whatever came of its beginning.
@@ -253,9 +260,7 @@ impl Gateway {
         }
         debug!(connection = &*conn.id, ending = ?conn.outbox.ending(), "closed");
         let member = conn.member()?;
-        if conn.dialect.keeps() == Keeps::Server {
-            self.cursors.hurry(&member.user, conn.dialect.name());
-        }
+        self.leave_position(conn, &member.user);
         self.hub.detach_all(conn, &member.user);
         self.watching.leave(conn);
         conn.counts().then_some(member.user)
@@ -278,19 +283,28 @@ impl Gateway {
         self.cursors.write().await;
     }
 
-    /// Closes all connections, spread evenly over `window`, so that clients do not come back all at once.
+    /// How many connections there are, known or not.
+    pub fn open_connections(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Closes all connections, spread evenly over `window`, so that clients do not come back all at once; each at some
+    /// moment of its own share of the time, so that those of several nodes do not fall together.
     pub async fn drain(&self, window: Duration) {
-        let conns: Vec<Arc<Conn>> = self.open.iter().map(|entry| entry.value().clone()).collect();
-        if conns.is_empty() {
-            return;
-        }
+        let conns: Vec<Weak<Conn>> = self.open.iter().map(|entry| Arc::downgrade(entry.value())).collect();
         let started = tokio::time::Instant::now();
-        let count = u32::try_from(conns.len()).unwrap_or(u32::MAX);
-        for (i, conn) in (0..count).zip(&conns) {
-            tokio::time::sleep_until(started + window * i / count).await;
-            conn.close(CloseCode::ShuttingDown);
+        #[allow(clippy::cast_precision_loss)] // far below 2^53
+        let share = window.as_secs_f64() / conns.len().max(1) as f64;
+        #[allow(clippy::cast_precision_loss)]
+        for (i, conn) in conns.iter().enumerate() {
+            let at = share * (i as f64 + rand::random::<f64>());
+            tokio::time::sleep_until(started + Duration::from_secs_f64(at)).await;
+            // Most have gone by then, or would have.
+            if let Some(conn) = conn.upgrade() {
+                conn.close(CloseCode::ShuttingDown);
+            }
         }
-        // Those that came while the listener was being closed.
+        // Those that were being upgraded when it began.
         for entry in &self.open {
             entry.value().close(CloseCode::ShuttingDown);
         }

@@ -1,6 +1,8 @@
 //! Looks after all connections at once: pings them, notices those that are gone, ends those whose token has expired.
 //!
 //! One task with a wheel, rather than timers in every connection: an idle connection then costs nothing but its place.
+//! Native connections are spread evenly over it. Those of the articles have theirs by when they came, as their servers
+//! had a timer for each: their first ping comes after one whole interval, for some of their clients answer none.
 
 use std::{
     cmp::Reverse,
@@ -24,7 +26,9 @@ const EXPIRY: Duration = Duration::from_millis(500);
 
 pub struct Keeper {
     slots: Vec<Mutex<Slot>>,
+    /// The slot of the next connection, or that which is pinged next.
     next: AtomicUsize,
+    spread: bool,
     expiries: Mutex<Expiries>,
     interval: Duration,
     timeout: Duration,
@@ -33,6 +37,10 @@ pub struct Keeper {
 #[derive(Default)]
 struct Slot {
     conns: Vec<Weak<Conn>>,
+    /// The slot's next ping is not for them yet, as it comes too soon.
+    fresh: Vec<Weak<Conn>>,
+    /// They came before the last ping, which was not for them; they may still be silent.
+    waited: Vec<Weak<Conn>>,
     /// When they were last pinged, in ticks of the clock.
     pinged: Option<u32>,
 }
@@ -84,9 +92,19 @@ impl Ord for Expiry {
 
 impl Keeper {
     pub fn new(interval: Duration, timeout: Duration) -> Arc<Self> {
+        Self::made(interval, timeout, true)
+    }
+
+    /// The first ping comes after one whole interval.
+    pub fn patient(interval: Duration, timeout: Duration) -> Arc<Self> {
+        Self::made(interval, timeout, false)
+    }
+
+    fn made(interval: Duration, timeout: Duration, spread: bool) -> Arc<Self> {
         Arc::new(Self {
             slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
             next: AtomicUsize::new(0),
+            spread,
             expiries: Mutex::default(),
             interval,
             timeout,
@@ -95,8 +113,13 @@ impl Keeper {
 
     /// From now on the connection is pinged. It is forgotten by itself when it ends.
     pub fn watch(&self, conn: &Arc<Conn>) {
-        let slot = self.next.fetch_add(1, Ordering::Relaxed) % SLOTS;
-        self.slots[slot].lock().conns.push(Arc::downgrade(conn));
+        let conn = Arc::downgrade(conn);
+        if self.spread {
+            let slot = self.next.fetch_add(1, Ordering::Relaxed) % SLOTS;
+            self.slots[slot].lock().conns.push(conn);
+        } else {
+            self.slots[self.next.load(Ordering::Relaxed)].lock().fresh.push(conn);
+        }
     }
 
     /// From now on, and after each change of its expiry, the connection ends with its token.
@@ -127,6 +150,9 @@ impl Keeper {
             self.slots[(at + SLOTS - behind) % SLOTS].lock().end_silent();
             self.slots[at].lock().ping();
             at = (at + 1) % SLOTS;
+            if !self.spread {
+                self.next.store(at, Ordering::Relaxed);
+            }
         }
     }
 
@@ -151,6 +177,7 @@ impl Keeper {
 impl Slot {
     fn ping(&mut self) {
         self.pinged = Some(clock::ticks());
+        self.waited = std::mem::take(&mut self.fresh);
         self.conns.retain(|conn| {
             let Some(conn) = conn.upgrade() else {
                 return false;
@@ -170,5 +197,9 @@ impl Slot {
                 conn.close(CloseCode::NoPong);
             }
         }
+        self.conns.append(&mut self.waited);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use herald_gateway::{
     cli::{self, Args, Command},
     config, node,
 };
-use herald_router::{cli::BAD_CONFIG, reload::Configured};
+use herald_router::{cli::BAD_CONFIG, drain, reload::Configured};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,11 +28,23 @@ fn main() -> ExitCode {
             Ok(token) => print(&format!("{token}\n")),
             Err(error) => fail(BAD_CONFIG, error),
         },
+        Some(Command::Drain(args)) => match ask_to_drain(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, format!("herald-gateway: {error}")),
+        },
         None => match cli::configure(args.run.clone()) {
             Ok(configured) => run(configured, args.run),
             Err(error) => fail(BAD_CONFIG, error),
         },
     }
+}
+
+/// Where a gateway listens unless it is told otherwise.
+const ADMIN: &str = "http://127.0.0.1:9002";
+
+#[tokio::main(flavor = "current_thread")]
+async fn ask_to_drain(args: drain::Args) -> Result<(), drain::DrainError> {
+    drain::ask(args, ADMIN, &mut std::io::stdout()).await
 }
 
 #[tokio::main]

@@ -207,6 +207,10 @@ pub fn hook(name: &'static str, outcome: &'static str) {
     counter!(HOOKS, "hook" => name, "outcome" => outcome).increment(1);
 }
 
+pub fn connections_limit(most: u32) {
+    gauge!(CONNECTIONS_LIMIT).set(f64::from(most));
+}
+
 pub fn login(outcome: &'static str) {
     counter!(LOGINS, "outcome" => outcome).increment(1);
 }

@@ -5,11 +5,13 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use herald_proto::{cluster::NodeStatus, id, subject::Names};
 use herald_router::{
-    admin::{Admin, Ready},
+    admin::Admin,
     bus::{Bus, memory, nats},
     cli::ConfigError,
     core::Router,
+    drain::Drain,
     events::Emitter,
+    health::{Condition, Pulse, Ready},
     http,
     metrics::node as node_metrics,
     reload::Configured,
@@ -32,8 +34,14 @@ use crate::{
     tls::Certificates,
 };
 
-/// After the last close frame has been queued, connections get this long to take it, and HTTP requests to be answered.
+/// After the window, HTTP requests that are under way get this long to be answered: a backend has ten seconds, unless
+/// something else is said. Connections take their close frames within two.
+const ANSWERS: Duration = Duration::from_secs(15);
+/// What remains beside them.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// The public listeners stay open at least so long, or as long as the window if that is less: balancers go on to send
+/// clients until they have seen that the node is not ready, and 503 tells them where a closed port would not.
+const LISTEN_ON: Duration = Duration::from_secs(5);
 
 /// Runs until a signal asks for the end. `again` reads the configuration anew.
 pub async fn run(
@@ -89,15 +97,37 @@ pub async fn run(
     });
 
     let mut out = std::io::stdout();
-    let ready: Arc<Ready> = Arc::new(readiness(bus.clone(), gateway.clone(), inside, stop.clone()));
+    let public_end = http::End {
+        closing: stop.clone(),
+        closed: CancellationToken::new(),
+    };
+    let draining = gateway.clone();
+    let asked = Arc::new(Drain::new(stop.clone(), config.drain, move || {
+        draining.open_connections()
+    }));
+    let ready: Arc<Ready> = Arc::new(readiness(bus.clone(), gateway.clone(), inside, asked.clone()));
     tasks.spawn(tell_status(gateway.clone(), ready.clone(), background.clone()));
-    let admin_paths = Admin::new(Box::new(move || ready()), figures);
-    let api = Api::new(gateway.clone(), admin_paths, api_keys, levels);
+    let pulse = Arc::new(Pulse::default());
+    let (beating, end) = (pulse.clone(), background.clone());
+    tasks.spawn(async move { end.run_until_cancelled(beating.run()).await });
+    let api = Api::new(
+        gateway.clone(),
+        Admin::new(Box::new(move || ready()), pulse, figures),
+        asked.clone(),
+        api_keys,
+        levels,
+    );
     for (listener, address) in public.into_iter().zip(&config.public.listen) {
         writeln!(out, "listening public {}", listener.local_addr()?)?;
         let handler = Arc::new(Public::new(gateway.clone(), *address));
         let tls = certificates.public.clone();
-        tasks.spawn(http::serve(listener, tls, handler, stop.clone(), gateway.tasks.clone()));
+        tasks.spawn(http::serve(
+            listener,
+            tls,
+            handler,
+            public_end.clone(),
+            gateway.tasks.clone(),
+        ));
     }
     writeln!(out, "listening admin {}", admin.local_addr()?)?;
     let tls = certificates.admin.clone();
@@ -105,7 +135,7 @@ pub async fn run(
         admin,
         tls,
         Arc::new(api),
-        background.clone(),
+        http::End::at_once(background.clone()),
         tasks.clone(),
     ));
     info!(
@@ -117,11 +147,12 @@ pub async fn run(
 
     let (window, ended) = tokio::select! {
         () = signals.next() => (config.drain, Ok(())),
+        () = asked.asked() => (config.drain, Ok(())),
         // Where it connects again its clients find the other one, perhaps: no reason to wait.
         taken = gateway.presence.name_taken() => (Duration::ZERO, Err(taken.into())),
     };
     tokio::select! {
-        () = drain(&gateway, window, &stop) => {}
+        () = drain(&gateway, window, &public_end) => {}
         () = signals.next() => warn!("asked to stop a second time: stopping at once"),
     }
     background.cancel();
@@ -180,49 +211,51 @@ fn embedded(
     Ok(Some((router, readiness)))
 }
 
-fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: CancellationToken) -> Ready {
+/// What must hold for clients to be sent here.
+fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, drain: Arc<Drain>) -> Ready {
     Box::new(move || {
-        if stop.is_cancelled() {
-            return Err("draining".into());
-        }
-        bus.check()?;
+        let known = gateway.revoked.is_known();
+        let mut conditions = vec![
+            Condition::that("drain", !drain.status().draining, "draining"),
+            Condition::new("bus", bus.check()),
+            Condition::new("router", gateway.probe.check()),
+            Condition::new("canary", gateway.canary.check()),
+            Condition::that("revocations", known, "revoked tokens are not known yet"),
+            Condition::that(
+                "lease",
+                gateway.presence.is_told(),
+                "the node's lease does not stand yet",
+            ),
+            Condition::that("log", gateway.hub.keeps_up(), "behind the log"),
+        ];
         if let Some(router) = &inside {
-            router.check()?;
+            let own = router.conditions().into_iter();
+            conditions.extend(own.filter(|own| matches!(own.name, "tables" | "service")));
         }
-        if !gateway.revoked.is_known() {
-            return Err("revoked tokens are not known yet".into());
-        }
-        if !gateway.presence.is_told() {
-            return Err("the node's lease does not stand yet".into());
-        }
-        if !gateway.hub.keeps_up() {
-            return Err("behind the log".into());
-        }
-        Ok(())
+        conditions
     })
 }
 
 async fn tell_status(gateway: Arc<Gateway>, ready: Arc<Ready>, end: CancellationToken) {
     let started = id::now_ms();
     let now = || NodeStatus {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
         started,
-        connections: u32::try_from(gateway.connections()).unwrap_or(u32::MAX),
-        ready: ready().is_ok(),
-        why: ready().err().map(Into::into).unwrap_or_default(),
+        connections: u32::try_from(gateway.open_connections()).unwrap_or(u32::MAX),
+        ..status::of(&ready())
     };
     let tell = status::tell(gateway.bus(), gateway.names(), &gateway.node, now);
     end.run_until_cancelled(tell).await;
 }
 
 /// Not ready, no new connections, the others closed one by one; then what is under way may end.
-async fn drain(gateway: &Arc<Gateway>, window: Duration, stop: &CancellationToken) {
-    info!("draining");
-    stop.cancel();
-    gateway.drain(window).await;
+async fn drain(gateway: &Arc<Gateway>, window: Duration, end: &http::End) {
+    info!(connections = gateway.open_connections(), ?window, "draining");
+    end.closing.cancel();
+    tokio::join!(gateway.drain(window), tokio::time::sleep(window.min(LISTEN_ON)));
+    end.closed.cancel();
     gateway.tasks.close();
-    if tokio::time::timeout(GOODBYE, gateway.tasks.wait()).await.is_err() {
-        warn!("not all connections ended in time");
+    if tokio::time::timeout(ANSWERS, gateway.tasks.wait()).await.is_err() {
+        warn!("not all requests were answered in time");
     }
     if tokio::time::timeout(GOODBYE, gateway.events.flushed()).await.is_err() {
         warn!("not all events could be published");

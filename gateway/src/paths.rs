@@ -2,11 +2,7 @@
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
-use crate::{
-    config::{DialectsSettings, LimitSettings},
-    dialect::Dialect,
-    keeper::Keeper,
-};
+use crate::{config::DialectsSettings, dialect::Dialect, keeper::Keeper, limits::Limits};
 
 /// The place of a user's id in a path.
 const ID: &str = "{id}";
@@ -58,16 +54,15 @@ fn matches(wanted: &str, segment: &str) -> bool {
 
 /// What holds for the connections of a dialect.
 pub struct Terms {
-    /// Largest message from a client.
-    pub frame: usize,
-    /// What may wait for one connection.
-    pub outbox: usize,
+    /// Largest message from a client; None: as in the limits.
+    frame: Option<usize>,
     pub keeper: Arc<Keeper>,
     /// A client is believed who it says it is.
     pub trust_url_id: bool,
 }
 
 pub struct Paths {
+    limits: Arc<Limits>,
     patterns: Vec<(Pattern, Option<SocketAddr>, Dialect)>,
     native: Terms,
     /// By the dialect's place.
@@ -83,13 +78,14 @@ pub struct Found {
 }
 
 impl Paths {
-    pub fn new(settings: &DialectsSettings, limits: &LimitSettings) -> Self {
+    pub fn new(settings: &DialectsSettings, limits: Arc<Limits>) -> Self {
+        let now = limits.now();
         let mut paths = Self {
+            limits,
             patterns: Vec::new(),
             native: Terms {
-                frame: size(limits.frame),
-                outbox: size(limits.outbox),
-                keeper: Keeper::new(limits.ping_interval, limits.pong_timeout),
+                frame: None,
+                keeper: Keeper::new(now.ping_interval, now.pong_timeout),
                 trust_url_id: false,
             },
             terms: [const { None }; Dialect::COUNT],
@@ -99,9 +95,8 @@ impl Paths {
             let patterns = patterns.map(|pattern| (pattern, spoken.listen, spoken.dialect));
             paths.patterns.extend(patterns);
             paths.terms[spoken.dialect.index()] = Some(Terms {
-                frame: size(spoken.frame),
-                outbox: size(limits.outbox).max(FRAMES_WAITING * size(spoken.frame)),
-                keeper: Keeper::new(spoken.ping_interval, spoken.pong_timeout),
+                frame: Some(size(spoken.frame)),
+                keeper: Keeper::patient(spoken.ping_interval, spoken.pong_timeout),
                 trust_url_id: spoken.trust_url_id,
             });
         }
@@ -126,6 +121,26 @@ impl Paths {
         self.terms[dialect.index()].as_ref().unwrap_or(&self.native)
     }
 
+    /// The largest message that a new connection may send.
+    pub fn frame(&self, dialect: Dialect) -> usize {
+        let own = self.terms(dialect).frame;
+        own.unwrap_or_else(|| size(self.limits.now().frame))
+    }
+
+    /// What may wait for a new connection.
+    pub fn outbox(&self, dialect: Dialect) -> usize {
+        let of_all = size(self.limits.now().outbox);
+        let own = self.terms(dialect).frame;
+        own.map_or(of_all, |frame| of_all.max(FRAMES_WAITING * frame))
+    }
+
+    /// The largest message from a client, by dialect; "" stands for all native ones.
+    pub fn frames(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let spoken = Dialect::NAMES.into_iter().zip(&self.terms);
+        let spoken = spoken.filter_map(|(name, terms)| Some((name, terms.as_ref()?.frame?)));
+        std::iter::once(("", size(self.limits.now().frame))).chain(spoken)
+    }
+
     pub fn keepers(&self) -> impl Iterator<Item = &Arc<Keeper>> {
         let all = std::iter::once(&self.native).chain(self.terms.iter().flatten());
         all.map(|terms| &terms.keeper)
@@ -139,6 +154,7 @@ fn size(size: bytesize::ByteSize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LimitSettings;
 
     #[test]
     fn paths_lead_to_their_dialects() {
@@ -146,7 +162,7 @@ mod tests {
             "[ws-id]\npaths = ['/ws/{id}', '/v2/{id}/hub']\n[opcode]\npaths = ['/serv/']\nlisten = '127.0.0.1:8080'\n",
         )
         .unwrap();
-        let paths = Paths::new(&settings, &LimitSettings::default());
+        let paths = Paths::new(&settings, Limits::new(LimitSettings::default()));
         let articles: SocketAddr = "127.0.0.1:8080".parse().unwrap();
         let other: SocketAddr = "127.0.0.1:8002".parse().unwrap();
         let find = |path| paths.find(articles, path).map(|found| found.id.unwrap_or_default());

@@ -3,7 +3,7 @@
 //! A client of `/poll` or `/events` is a connection like any other while its answer lasts: a member of its targets, told
 //! of what it missed, bounded, drained, kicked, and ended with its token. Only its outbox is emptied by the answer.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use herald_proto::ErrorCode;
 use herald_router::{
@@ -15,9 +15,11 @@ use hyper::{HeaderMap, Response, StatusCode, header};
 use crate::{
     addresses::Refusal,
     auth::{AuthError, Identity, source},
+    capacity::Full,
     dialect::json::{self, Shape},
     event::{Answer, ErrorAnswer},
     gateway::Gateway,
+    http_body::BodyError,
     metrics,
 };
 
@@ -83,13 +85,64 @@ async fn identified(gateway: &Gateway, token: Option<&str>) -> Result<Identity, 
 
 /// How often this user may come, to this node.
 fn limited(gateway: &Gateway, user: &str) -> Result<(), Answer> {
-    gateway.callers.take(user).map_err(|wait| {
-        Answer::Error(ErrorAnswer {
-            code: ErrorCode::RateLimited,
-            message: "too many requests".to_owned(),
-            after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
-        })
+    gateway.callers.take(user).map_err(later)
+}
+
+/// How much it may bring.
+fn limited_bytes(gateway: &Gateway, user: &str, bytes: usize) -> Result<(), Answer> {
+    gateway.callers.take_bytes(user, bytes).map_err(later)
+}
+
+fn later(wait: Duration) -> Answer {
+    told_when(ErrorCode::RateLimited, "too many requests", wait)
+}
+
+fn told_when(code: ErrorCode, message: &str, wait: Duration) -> Answer {
+    Answer::Error(ErrorAnswer {
+        code,
+        message: message.to_owned(),
+        after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
     })
+}
+
+/// Why a client gets no answer that lasts.
+enum NotNow {
+    Failed(Failure),
+    /// The node takes nobody just now.
+    Full(Full),
+}
+
+impl From<Failure> for NotNow {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<BodyError> for NotNow {
+    fn from(error: BodyError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Full> for NotNow {
+    fn from(full: Full) -> Self {
+        Self::Full(full)
+    }
+}
+
+impl From<NotNow> for Response<Body> {
+    fn from(not_now: NotNow) -> Self {
+        match not_now {
+            NotNow::Failed(failure) => failed(failure),
+            NotNow::Full(full) => {
+                metrics::refused(full.reason());
+                answered(
+                    None,
+                    &told_when(ErrorCode::Unavailable, full.text(), full.retry_after()),
+                )
+            }
+        }
+    }
 }
 
 fn too_many(refusal: Refusal) -> Failure {
@@ -99,13 +152,4 @@ fn too_many(refusal: Refusal) -> Failure {
     };
     metrics::refused(reason);
     Failure::new(ErrorCode::RateLimited, message)
-}
-
-/// No one is let in any more.
-fn draining(gateway: &Arc<Gateway>) -> Result<(), Failure> {
-    if gateway.stop.is_cancelled() {
-        metrics::refused("draining");
-        return Err(Failure::new(ErrorCode::Unavailable, "shutting down"));
-    }
-    Ok(())
 }

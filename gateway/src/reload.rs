@@ -45,6 +45,7 @@ impl Live {
         self.gateway.auth.reload(&config.auth)?;
         self.certificates.exchange(exchange);
         self.api_keys.exchange(&config.admin.api_keys);
+        self.gateway.limits.reload(&config.limits);
         if let Some(router) = &self.router {
             router.set_policy(&config.router);
         }

@@ -45,7 +45,7 @@ async fn read_all(gateway: &Arc<Gateway>, suspects: &Suspects) -> Suspects {
             user: user.to_string(),
             groups: Vec::new(),
             dedup: String::new(),
-            node: match gateway.crowd.look_again() {
+            node: match gateway.limits.now().crowd().look_again() {
                 true => gateway.node.clone(),
                 false => String::new(),
             },
@@ -69,7 +69,8 @@ async fn read_all(gateway: &Arc<Gateway>, suspects: &Suspects) -> Suspects {
 
 /// Connections that came at the same moment on two nodes may have missed each other: here the surplus goes.
 fn thin_out(gateway: &Gateway, user: &str, elsewhere: &[UserConnection]) {
-    if !gateway.crowd.look_again() {
+    let rules = gateway.limits.now().crowd();
+    if !rules.look_again() {
         return;
     }
     let here = gateway.hub.local_connections(user);
@@ -78,7 +79,7 @@ fn thin_out(gateway: &Gateway, user: &str, elsewhere: &[UserConnection]) {
         .filter(|conn| conn.outbox.is_open())
         .filter_map(presence::info);
     let all: Vec<ConnectionInfo> = infos.chain(crowd::elsewhere(elsewhere)).collect();
-    for (id, code) in gateway.crowd.at_rest(&all) {
+    for (id, code) in rules.at_rest(&all) {
         if let Some(conn) = here.iter().find(|conn| *conn.id == *id) {
             conn.close(code);
         }

@@ -51,6 +51,16 @@ impl Routers {
         }
     }
 
+    /// Whether any is there and answers.
+    pub async fn ping(&self, deadline: Duration) -> Result<(), BusError> {
+        let subject = self.names.command("ping");
+        self.bus
+            .pubsub
+            .request(&subject, Bytes::new(), deadline)
+            .await
+            .map(drop)
+    }
+
     pub async fn send(&self, command: &SendCommand) -> Result<Sent, Failure> {
         match self.ask("send", command).await? {
             reply::Reply::Sent(sent) => Ok(sent),

@@ -2,15 +2,18 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use herald_router::http::{self, Body, Incoming};
+use bytes::Bytes;
+use herald_router::http::{self, Body, Incoming, Turned};
 use hyper::{Request, Response, StatusCode, header};
 
 use crate::{
     addresses::Slot,
+    capacity::{Full, Place},
     cors,
     gateway::Gateway,
     metrics, origin, post,
     short::{self, Verb},
+    web,
 };
 
 mod claim;
@@ -29,21 +32,34 @@ impl Public {
 }
 
 impl http::Handler for Public {
-    type Admission = Option<Slot>;
+    /// Of the node's sockets, and of the address' connections.
+    type Admission = (Place, Option<Slot>);
 
     /// A connection that never asks for anything counts too, beside those that were upgraded. A proxy's are many people's.
-    fn admit(&self, peer: SocketAddr) -> Option<Self::Admission> {
-        if self.gateway.proxies.trusts(peer.ip()) {
-            return Some(None);
+    fn admit(&self, peer: SocketAddr) -> Result<Self::Admission, Turned> {
+        let gateway = &self.gateway;
+        let slot = match gateway.proxies.trusts(peer.ip()) {
+            true => None,
+            false => gateway.addresses.open_http(peer.ip()).map_err(|_| Turned::Away)?,
+        };
+        match gateway.capacity.socket() {
+            Ok(place) => Ok((place, slot)),
+            Err(full) => {
+                metrics::refused(full.reason());
+                Err(Turned::Back(full.retry_after()))
+            }
         }
-        self.gateway.addresses.open_http(peer.ip()).ok()
+    }
+
+    fn exhausted(&self) {
+        metrics::refused(Full::Descriptors.reason());
     }
 
     /// A client that is gone without a word is found by what it does not take in: those that only read have no other
     /// sign of life. As long as a WebSocket may be silent.
     #[cfg(target_os = "linux")]
     fn prepare(&self, socket: &tokio::net::TcpStream) {
-        let limits = &self.gateway.limits;
+        let limits = self.gateway.limits.now();
         let patience = limits.ping_interval + limits.pong_timeout;
         if let Err(error) = socket2::SockRef::from(socket).set_tcp_user_timeout(Some(patience)) {
             tracing::debug!(%error, "a connection that is gone already");
@@ -55,7 +71,10 @@ impl http::Handler for Public {
         if gateway.dev && !origin::host_is_loopback(&request) {
             return refuse(StatusCode::FORBIDDEN, "host", "--dev serves loopback hosts only\n");
         }
-        // Of every path: a foreign page could make a browser log in as somebody, or ask with its cookie.
+        if let Some(library) = web::library(&request) {
+            return library;
+        }
+        // Of every other path: a foreign page could make a browser log in as somebody, or ask with its cookie.
         if !gateway.origins.allows(request.headers()) {
             return refuse(StatusCode::FORBIDDEN, "origin", "this origin is not allowed\n");
         }
@@ -74,6 +93,9 @@ impl http::Handler for Public {
 impl Public {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         let gateway = &self.gateway;
+        if let Err(heavy) = gateway.capacity.light() {
+            return full(heavy);
+        }
         let client = gateway.proxies.client(request.headers(), peer.ip());
         let path = request.uri().path();
         if let Some(verb) = Verb::of(path) {
@@ -89,12 +111,28 @@ impl Public {
             "/command" => post::command(gateway, request, client).await,
             "/poll" => post::poll(gateway, request, client).await,
             "/events" => post::events(gateway, request, client).await,
-            _ => http::text(StatusCode::NOT_FOUND, "not found\n"),
+            _ => demo(gateway, &request).unwrap_or_else(|| http::text(StatusCode::NOT_FOUND, "not found\n")),
         }
     }
 }
 
-fn refuse(status: StatusCode, reason: &'static str, text: &'static str) -> Response<Body> {
+/// The node takes nobody just now: elsewhere there may be room, or here in a while.
+fn full(full: Full) -> Response<Body> {
+    let mut response = refuse(
+        StatusCode::SERVICE_UNAVAILABLE,
+        full.reason(),
+        format!("{}\n", full.text()),
+    );
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, full.retry_after().as_secs().into());
+    response
+}
+
+fn demo(gateway: &Gateway, request: &Request<Incoming>) -> Option<Response<Body>> {
+    gateway.dev.then(|| web::demo::answer(gateway, request)).flatten()
+}
+
+fn refuse(status: StatusCode, reason: &'static str, text: impl Into<Bytes>) -> Response<Body> {
     metrics::refused(reason);
     http::text(status, text)
 }

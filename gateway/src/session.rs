@@ -1,7 +1,5 @@
-//! What a connection's frames mean: the pure core between dialect and cluster. A frame and the time go in, what is to be
-//! done comes out; nothing here waits or sends.
-
-use std::time::Instant;
+//! What a connection's frames mean: the pure core between dialect and cluster. A frame goes in, and whether it comes too
+//! fast; what is to be done comes out. Nothing here waits or sends.
 
 use bytes::Bytes;
 use herald_proto::{CloseCode, ErrorCode, Target, limits::BAD_FRAMES};
@@ -9,16 +7,15 @@ use herald_proto::{CloseCode, ErrorCode, Target, limits::BAD_FRAMES};
 use crate::{
     auth::Identity,
     event::{Answer, BadFrame, Call, Command, Connect, ErrorAnswer, HistoryQuery, Inbound, PresenceQuery, Send, Tag},
-    rate::Rate,
+    pace::TooFast,
 };
 
 /// The state of one connection's conversation.
+#[derive(Default)]
 pub struct Session {
     /// None: the client has not said yet who it is.
     who: Option<Who>,
-    rate: Rate,
     bad_in_a_row: u8,
-    limited_in_a_row: u32,
     serial: u64,
 }
 
@@ -87,18 +84,9 @@ impl Beside {
     }
 }
 
-/// Refused commands in a row after which the client is taken for one that cannot be told.
-const FLOOD: u32 = 1_000;
-
 impl Session {
-    pub fn new(rate: Rate) -> Self {
-        Self {
-            who: None,
-            rate,
-            bad_in_a_row: 0,
-            limited_in_a_row: 0,
-            serial: 0,
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The token has been verified and the cluster knows the user.
@@ -120,11 +108,10 @@ impl Session {
         }
     }
 
-    pub fn on_frame(&mut self, frame: Result<Inbound, BadFrame>, now: Instant) -> Action {
-        if let Err(wait) = self.rate.take(now) {
-            return self.limited(frame.map_or_else(|bad| bad.tag, |inbound| inbound.tag), wait);
+    pub fn on_frame(&mut self, frame: Result<Inbound, BadFrame>, pace: Result<(), TooFast>) -> Action {
+        if let Err(too_fast) = pace {
+            return limited(frame.map_or_else(|bad| bad.tag, |inbound| inbound.tag), too_fast);
         }
-        self.limited_in_a_row = 0;
         match frame {
             Ok(inbound) => {
                 self.bad_in_a_row = 0;
@@ -141,20 +128,6 @@ impl Session {
             Action::Refuse(bad.tag, answer, CloseCode::NotTheProtocol)
         } else {
             Action::Answer(bad.tag, answer)
-        }
-    }
-
-    fn limited(&mut self, tag: Tag, wait: std::time::Duration) -> Action {
-        self.limited_in_a_row += 1;
-        let answer = Answer::Error(ErrorAnswer {
-            code: ErrorCode::RateLimited,
-            message: "too many commands".to_owned(),
-            after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
-        });
-        if self.limited_in_a_row >= FLOOD {
-            Action::Refuse(tag, answer, CloseCode::RateLimited)
-        } else {
-            Action::Answer(tag, answer)
         }
     }
 
@@ -195,6 +168,19 @@ impl Session {
             serial: self.serial,
             command: ordered,
         }
+    }
+}
+
+/// Told first, and closed if it goes on.
+fn limited(tag: Tag, TooFast { wait, is_flood }: TooFast) -> Action {
+    let answer = Answer::Error(ErrorAnswer {
+        code: ErrorCode::RateLimited,
+        message: "too many commands, or too much in them".to_owned(),
+        after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)),
+    });
+    match is_flood {
+        true => Action::Refuse(tag, answer, CloseCode::RateLimited),
+        false => Action::Answer(tag, answer),
     }
 }
 

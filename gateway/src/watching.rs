@@ -25,6 +25,7 @@ use crate::{
     conn::Conn,
     event::Push,
     hub::fanout,
+    limits::Limits,
     metrics::{Metrics, PresenceCounters},
     routers::Routers,
 };
@@ -67,7 +68,7 @@ pub struct Watching {
     bus: Bus,
     /// The key of this node's lease: it always stands, so that every answer of the bucket tells how new it is.
     anchor: String,
-    limit: usize,
+    limits: Arc<Limits>,
     board: Mutex<Board<Viewer>>,
     wanted: Notify,
     visible: Visible,
@@ -76,12 +77,12 @@ pub struct Watching {
 }
 
 impl Watching {
-    pub fn new(bus: Bus, node: &str, limit: usize, grace: Duration, metrics: Metrics) -> Self {
+    pub fn new(bus: Bus, node: &str, limits: Arc<Limits>, grace: Duration, metrics: Metrics) -> Self {
         let lease = Fact::Lease { node: node.to_owned() };
         Self {
             bus,
             anchor: lease.key(),
-            limit,
+            limits,
             board: Mutex::new(Board::new(grace)),
             wanted: Notify::new(),
             visible: Visible::new(),
@@ -110,8 +111,9 @@ impl Watching {
     async fn add(&self, viewer: &Viewer, users: &[String], answer: impl FnOnce(Vec<State>)) -> Result<(), Failure> {
         loop {
             self.read(users).await?;
+            let limit = self.limits.now().watches_per_connection as usize;
             let mut board = self.board.lock();
-            match board.add(viewer, users, self.limit) {
+            match board.add(viewer, users, limit) {
                 Added::Watching(states) => {
                     // Under the lock: what changes next is told behind it.
                     answer(states);
@@ -119,7 +121,6 @@ impl Watching {
                     return Ok(());
                 }
                 Added::TooMany => {
-                    let limit = self.limit;
                     return Err(Failure::forbidden(format!("a connection may watch {limit} users")));
                 }
                 Added::Gone => return Ok(()),

@@ -9,6 +9,14 @@ pub const OUTBOX_BYTES: u64 = 1 << 20;
 pub const GROUPS_PER_USER: usize = 1_000;
 pub const COMMANDS_PER_SECOND: u32 = 100;
 pub const COMMANDS_BURST: u32 = 200;
+/// Of one connection: sixteen of the largest frames each second, and some dozens at once.
+pub const BYTES_PER_SECOND: u64 = 1 << 20;
+pub const BYTES_BURST: u64 = 4 << 20;
+/// Of one node. A hundred thousand idle connections take less than a gigabyte.
+pub const CONNECTIONS: u32 = 100_000;
+/// What a node welcomes without its other clients feeling it; and all that come back at once when another node dies.
+pub const NODE_CONNECTS_PER_SECOND: u32 = 2_000;
+pub const NODE_CONNECTS_BURST: u32 = 20_000;
 pub const CONNECTIONS_PER_ADDRESS: u32 = 1_000;
 pub const CONNECTS_PER_SECOND: u32 = 50;
 pub const CONNECTS_BURST: u32 = 200;

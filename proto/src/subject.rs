@@ -150,6 +150,11 @@ impl Names {
         format!("{}.log.{SHARD}.beat", self.prefix)
     }
 
+    /// Where a beat comes back.
+    pub fn live_beat(&self) -> String {
+        format!("{}.live.beat", self.prefix)
+    }
+
     /// A message that stands alone under its subject, so that no limit per target removes it; `hour` since 1970. While
     /// one stands, the stream's first message is gone only by age, for want of room, or by somebody's hand.
     pub fn anchor(&self, hour: u64) -> String {

@@ -1,40 +1,43 @@
 //! What every node's admin listener serves without a key: health and metrics.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::sync::Arc;
 
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Uri};
 
 use crate::{
-    http::{self, Body, Incoming},
+    health::{self, Pulse, Ready},
+    http::{self, Body},
+    metrics::node,
     telemetry::Figures,
 };
 
-/// Says whether the node can do its work now, or why not.
-pub type Ready = Box<dyn Fn() -> Result<(), Cow<'static, str>> + Send + Sync>;
-
 pub struct Admin {
     ready: Ready,
+    pulse: Arc<Pulse>,
     metrics: Figures,
 }
 
 impl Admin {
-    pub fn new(ready: Ready, metrics: Figures) -> Self {
-        Self { ready, metrics }
+    pub fn new(ready: Ready, pulse: Arc<Pulse>, metrics: Figures) -> Self {
+        Self { ready, pulse, metrics }
     }
 
     /// None: not one of these paths.
-    pub fn answer(&self, method: &Method, path: &str) -> Option<Response<Body>> {
-        let answer = match path {
-            "/health/live" => http::text(StatusCode::OK, "live\n"),
-            "/health/ready" => match (self.ready)() {
-                Ok(()) => http::text(StatusCode::OK, "ready\n"),
-                Err(why) => http::text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    pub fn answer(&self, method: &Method, uri: &Uri) -> Option<Response<Body>> {
+        let answer = match uri.path() {
+            "/health/live" => match self.pulse.check() {
+                Ok(()) => http::text(StatusCode::OK, "live\n"),
+                Err(still) => {
+                    let text = format!("nothing has turned for {} s\n", still.as_secs());
+                    http::text(StatusCode::SERVICE_UNAVAILABLE, text)
+                }
             },
-            "/metrics" => http::typed(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                self.metrics.render(),
-            ),
+            "/health/ready" => self.ready(uri.query()),
+            "/metrics" => {
+                node::conditions(&(self.ready)());
+                let figures = self.metrics.render();
+                http::typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", figures)
+            }
             _ => return None,
         };
         if method == Method::GET || method == Method::HEAD {
@@ -45,15 +48,15 @@ impl Admin {
     }
 }
 
-impl http::Handler for Admin {
-    type Admission = ();
-
-    fn admit(&self, _peer: SocketAddr) -> Option<()> {
-        Some(())
-    }
-
-    async fn handle(&self, request: Request<Incoming>, _peer: SocketAddr) -> Response<Body> {
-        self.answer(request.method(), request.uri().path())
-            .unwrap_or_else(|| http::text(StatusCode::NOT_FOUND, "not found\n"))
+impl Admin {
+    /// `?verbose` names what holds as well.
+    fn ready(&self, query: Option<&str>) -> Response<Body> {
+        let verbose = query.is_some_and(|query| query.split('&').any(|flag| flag.split('=').next() == Some("verbose")));
+        let (ready, text) = health::report(&(self.ready)(), verbose);
+        let status = match ready {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        http::text(status, text)
     }
 }

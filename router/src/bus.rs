@@ -15,9 +15,10 @@ pub mod nats;
 mod pubsub;
 
 pub use events::{EventBounds, EventEntry, EventLimits, Events};
-pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Watch};
+pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Standing, Watch};
 pub use log::{
-    Appended, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, StoredAt,
+    Appended, Beats, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page,
+    StoredAt,
 };
 pub use message::{Headers, Message};
 pub use pubsub::{BusState, PubSub, Reply, Request, Requests};

@@ -45,6 +45,7 @@ impl Default for RouterConfig {
             admin: AdminSettings {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9003)),
                 tls: None,
+                api_keys: Vec::new(),
             },
             nats: NatsSettings {
                 urls: vec![Secret("nats://127.0.0.1:4222".to_owned())],
@@ -64,6 +65,16 @@ impl Default for RouterConfig {
 pub struct AdminSettings {
     pub listen: SocketAddr,
     pub tls: Option<TlsSettings>,
+    #[serde(default)]
+    pub api_keys: Vec<ApiKeySettings>,
+}
+
+/// Who may ask for more than health and metrics.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeySettings {
+    pub name: String,
+    pub key: Secret,
 }
 
 /// Text that must not reach a log: credentials, keys, and URLs that may hold them.
@@ -159,6 +170,7 @@ pub const RULES: changes::Rules = changes::Rules {
         "node",
         "drain",
         "admin.listen",
+        "admin.api_keys",
         "nats",
         "policy.last_seen_kept",
         "log",
@@ -166,7 +178,14 @@ pub const RULES: changes::Rules = changes::Rules {
         "webhooks",
         "logging.format",
     ],
-    secret: &["nats.urls", "nats.password", "nats.token", "nats.nkey_seed", "webhooks"],
+    secret: &[
+        "admin.api_keys",
+        "nats.urls",
+        "nats.password",
+        "nats.token",
+        "nats.nkey_seed",
+        "webhooks",
+    ],
     lasting: &["admin.tls"],
 };
 
@@ -193,6 +212,12 @@ impl RouterConfig {
         check_webhooks(&self.webhooks, &self.events, faults);
         if let Some(tls) = &self.admin.tls {
             tls.check("admin.tls", faults);
+        }
+        for (i, key) in self.admin.api_keys.iter().enumerate() {
+            if key.key.0.len() < 16 {
+                let least = "must be at least 16 characters long";
+                faults.add(format!("admin.api_keys[{i}].key"), least);
+            }
         }
     }
 }

@@ -77,6 +77,8 @@ impl Router {
     /// Carries out one command and encodes its answer. `verb` is the last token of the subject.
     pub async fn handle(&self, verb: &str, payload: Bytes) -> Bytes {
         let outcome = match verb {
+            // That it is answered is the answer.
+            "ping" => Ok(reply::Reply::Done(cluster::Done::default())),
             "send" => self.decoded(payload, |command| self.send(command)).await,
             "join" => self.decoded(payload, |command| self.join(command)).await,
             "leave" => self.decoded(payload, |command| self.leave(command)).await,

@@ -8,27 +8,21 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, warn};
 
-use crate::tls::Tls;
-
+mod accept;
 mod body;
 mod connection;
 mod incoming;
 mod streams;
 
+pub use accept::{End, serve};
 pub use body::Body;
 pub use incoming::Incoming;
-
-use connection::Serving;
 
 /// The first of a request's body must be here within this after its head, and each further part after the one before.
 pub const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// Connections that wait to be accepted: a storm of reconnects comes faster than one loop accepts.
 const BACKLOG: u32 = 4096;
-/// When accepting fails (no file descriptors left), trying again at once would only burn the processor.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Ends a request from outside, with its connection where that is HTTP/1.1; an extension of the request. Who writes a long
 /// answer is not asked for more of it while the client does not read, and so could never give up.
@@ -50,13 +44,24 @@ pub trait Handler: Send + Sync + 'static {
     /// Held while a connection speaks HTTP.
     type Admission: Send + 'static;
 
-    /// None: too many connections of this peer; it is dropped without a word.
-    fn admit(&self, peer: SocketAddr) -> Option<Self::Admission>;
+    fn admit(&self, peer: SocketAddr) -> Result<Self::Admission, Turned>;
+
+    /// There are no file descriptors left: somebody was turned away for that.
+    fn exhausted(&self) {}
 
     /// Sees each connection's socket once, before anything is read from it.
     fn prepare(&self, _socket: &TcpStream) {}
 
     fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Why a connection is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turned {
+    /// There are too many of this peer's. It is dropped without a word.
+    Away,
+    /// There are too many. It is told when to come back.
+    Back(Duration),
 }
 
 pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -68,48 +73,6 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// Accepts until `stop`; then connections finish the requests that they are at. With `tls` nothing else is spoken.
-pub async fn serve<H: Handler>(
-    listener: TcpListener,
-    tls: Option<Arc<Tls>>,
-    handler: Arc<H>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                // A frame that waits for more to fill a packet would only be late.
-                if let Err(error) = stream.set_nodelay(true) {
-                    debug!(%error, "a connection that is gone already");
-                    continue;
-                }
-                let Some(admission) = handler.admit(peer) else {
-                    debug!(%peer, "too many HTTP connections");
-                    continue;
-                };
-                handler.prepare(&stream);
-                let serving = Serving {
-                    handler: handler.clone(),
-                    peer,
-                    stop: stop.clone(),
-                    tasks: tasks.clone(),
-                    _admission: admission,
-                };
-                tasks.spawn(connection::run(stream, tls.clone(), serving));
-            }
-            Err(error) => {
-                warn!(%error, "cannot accept connections");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
 }
 
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {

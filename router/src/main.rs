@@ -9,10 +9,13 @@ use herald_router::{
     admin::Admin,
     bus::nats::{self, NatsConfig},
     cli::{self, ConfigError},
-    config::{self, Faults, RouterConfig, Secret},
+    config::{self, ApiKeySettings, Faults, RouterConfig, Secret},
     core::Router,
+    drain::{self, Drain},
     events::Emitter,
+    health::{Condition, Pulse},
     http, metrics,
+    operators::Operators,
     policy::Policy,
     reload::{Configured, Live},
     service::{self, Readiness},
@@ -47,7 +50,14 @@ enum Command {
     },
     /// Print the whole commented default configuration
     Config,
+    /// Ask a running router to drain, and wait until it has ended
+    Drain(drain::Args),
 }
+
+/// Opens the admin listener with `--dev`; too short to be anybody's elsewhere.
+const DEV_API_KEY: &str = "dev-api-key";
+/// Where a router listens unless it is told otherwise.
+const ADMIN: &str = "http://127.0.0.1:9003";
 
 #[derive(Clone, clap::Args)]
 struct Run {
@@ -79,6 +89,7 @@ fn main() -> ExitCode {
             .write_all(config::DEFAULT.as_bytes())
             .map_err(Into::into),
         Some(Command::Check { config }) => return report(check(&config)),
+        Some(Command::Drain(args)) => ask_to_drain(args),
         None => match configure(&args.run) {
             Ok(configured) => run(configured, args.run),
             Err(error) => return report(Err(error)),
@@ -125,6 +136,10 @@ fn configure(args: &Run) -> Result<Configured<RouterConfig>, ConfigError> {
     config.check(&mut faults);
     if args.dev {
         config.nats.prefix = "herald-dev".to_owned();
+        config.admin.api_keys.push(ApiKeySettings {
+            name: "dev".to_owned(),
+            key: Secret(DEV_API_KEY.to_owned()),
+        });
         config.policy = Policy {
             last_seen_kept: config.policy.last_seen_kept,
             ..Policy::open()
@@ -150,6 +165,11 @@ fn configure(args: &Run) -> Result<Configured<RouterConfig>, ConfigError> {
         config: faults.or(config)?,
         tree,
     })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn ask_to_drain(args: drain::Args) -> anyhow::Result<()> {
+    Ok(drain::ask(args, ADMIN, &mut std::io::stdout()).await?)
 }
 
 #[tokio::main]
@@ -208,24 +228,31 @@ async fn run(configured: Configured<RouterConfig>, from: Run) -> anyhow::Result<
     let (emitting, teller, end) = (router.events().clone(), router.clone(), bus_stop.clone());
     bus_tasks.spawn(async move { end.run_until_cancelled(teller.events().run(teller.bus())).await });
     let readiness = service::start(router.clone(), &node, stop.clone(), &tasks);
+    let left = tasks.clone();
+    let drain = Arc::new(Drain::new(stop.clone(), config.drain, move || left.len()));
+    let asked = drain.clone();
     let live = Live {
         router: router.clone(),
         tls: tls.clone(),
         levels,
     };
-    let draining = stop.clone();
     let tell = tell_status(router.clone(), readiness.clone(), node.clone());
     let end = stop.clone();
     tasks.spawn(async move { end.run_until_cancelled(tell).await });
     let ready = move || {
-        if draining.is_cancelled() {
-            return Err("draining".into());
-        }
-        readiness.check()
+        let draining = Condition::that("drain", !asked.status().draining, "draining");
+        std::iter::once(draining).chain(readiness.conditions()).collect()
     };
-    let admin = Arc::new(Admin::new(Box::new(ready), figures));
     let admin_stop = CancellationToken::new();
     let admin_tasks = TaskTracker::new();
+    let pulse = Arc::new(Pulse::default());
+    let (beating, end) = (pulse.clone(), admin_stop.clone());
+    admin_tasks.spawn(async move { end.run_until_cancelled(beating.run()).await });
+    let admin = Arc::new(Operators {
+        admin: Admin::new(Box::new(ready), pulse, figures),
+        drain: drain.clone(),
+        keys: config.admin.api_keys.iter().map(|key| key.key.clone()).collect(),
+    });
     if let Some(tls) = tls.clone() {
         let end = admin_stop.clone();
         admin_tasks.spawn(async move { end.run_until_cancelled(tls.follow()).await });
@@ -234,7 +261,7 @@ async fn run(configured: Configured<RouterConfig>, from: Run) -> anyhow::Result<
         listener,
         tls,
         admin,
-        admin_stop.clone(),
+        http::End::at_once(admin_stop.clone()),
         admin_tasks.clone(),
     ));
     writeln!(std::io::stdout(), "listening admin {admin_address}")?;
@@ -242,13 +269,17 @@ async fn run(configured: Configured<RouterConfig>, from: Run) -> anyhow::Result<
 
     tokio::select! {
         () = signals.next() => {}
+        () = drain.asked() => {}
         () = live.follow(hangups, tree, || configure(&from)) => {}
     }
-    tracing::info!("stopping");
+    tracing::info!("draining");
     stop.cancel();
     tasks.close();
-    if tokio::time::timeout(config.drain, tasks.wait()).await.is_err() {
-        tracing::warn!("the drain time ended before all commands did");
+    tokio::select! {
+        ended = tokio::time::timeout(config.drain, tasks.wait()) => if ended.is_err() {
+            tracing::warn!("the drain time ended before all commands did");
+        },
+        () = signals.next() => tracing::warn!("asked to stop a second time: stopping at once"),
     }
     if tokio::time::timeout(GOODBYE, emitting.flushed()).await.is_err() {
         tracing::warn!("not all events could be published");
@@ -269,11 +300,8 @@ async fn run(configured: Configured<RouterConfig>, from: Run) -> anyhow::Result<
 async fn tell_status(router: Router, readiness: Readiness, node: String) {
     let started = id::now_ms();
     let now = || NodeStatus {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
         started,
-        connections: 0,
-        ready: readiness.check().is_ok(),
-        why: readiness.check().err().map(Into::into).unwrap_or_default(),
+        ..status::of(&readiness.conditions())
     };
     status::tell(router.bus(), router.names(), &node, now).await;
 }

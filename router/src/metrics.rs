@@ -101,6 +101,7 @@ pub(crate) fn command_took(verb: &str, took: Duration) {
 /// A label must be one of few.
 fn known(verb: &str) -> &'static str {
     match verb {
+        "ping" => "ping",
         "send" => "send",
         "join" => "join",
         "leave" => "leave",

@@ -1,7 +1,6 @@
 //! Serves commands from the bus, as one of any number of equal routers in one queue group.
 
 use std::{
-    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +16,7 @@ use crate::{
     bus::{Bucket, Bus, BusError, BusState, Request, Requests},
     core::Router,
     events::tell,
+    health::{Canary, Condition},
     metrics,
     presence::Fact,
     watches,
@@ -35,19 +35,19 @@ pub struct Readiness {
     state: watch::Receiver<BusState>,
     watches: [watch::Receiver<bool>; 2],
     serving: watch::Receiver<bool>,
+    canary: Arc<Canary>,
 }
 
 impl Readiness {
-    /// Err names what is missing.
-    pub fn check(&self) -> Result<(), Cow<'static, str>> {
-        self.bus.check()?;
-        if !self.watches.iter().all(|w| *w.borrow()) {
-            Err("tables are not current".into())
-        } else if !*self.serving.borrow() {
-            Err("not serving".into())
-        } else {
-            Ok(())
-        }
+    /// What must hold, as it is now.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let current = self.watches.iter().all(|w| *w.borrow());
+        vec![
+            Condition::new("bus", self.bus.check()),
+            Condition::that("tables", current, "groups and presence are not known as they are now"),
+            Condition::that("service", *self.serving.borrow(), "commands are not served"),
+            Condition::new("canary", self.canary.check()),
+        ]
     }
 
     fn current(&self) -> bool {
@@ -77,7 +77,10 @@ pub fn start(router: Router, node: &str, shutdown: CancellationToken, tasks: &Ta
         state: router.bus.pubsub.state(),
         watches: watches::start(&router, node, &shutdown, tasks),
         serving: seen,
+        canary: Arc::default(),
     };
+    let (canary, bus, end) = (readiness.canary.clone(), router.bus.clone(), shutdown.clone());
+    tasks.spawn(async move { end.run_until_cancelled(canary.run(&bus)).await });
     beat::start(
         router.bus.clone(),
         node.to_owned(),

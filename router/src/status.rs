@@ -7,7 +7,10 @@ use herald_proto::{cluster::NodeStatus, subject::Names};
 use prost::Message;
 use tracing::debug;
 
-use crate::bus::{Bus, BusError};
+use crate::{
+    bus::{Bus, BusError},
+    health::Condition,
+};
 
 /// A node that does not answer within this is not well.
 const WITHIN: Duration = Duration::from_secs(1);
@@ -18,6 +21,21 @@ pub async fn ask(bus: &Bus, names: &Names, node: &str) -> Result<NodeStatus, Bus
     let subject = names.node_status(node);
     let answer = bus.pubsub.request(&subject, Bytes::new(), WITHIN).await?;
     NodeStatus::decode(answer).map_err(|error| BusError::Refused(error.to_string()))
+}
+
+/// What follows from what must hold.
+pub fn of(conditions: &[Condition]) -> NodeStatus {
+    let faults = conditions.iter().filter_map(|condition| {
+        let fault = condition.fault.as_ref()?;
+        Some(format!("{}: {fault}", condition.name))
+    });
+    let why = faults.collect::<Vec<_>>().join("; ");
+    NodeStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ready: why.is_empty(),
+        why,
+        ..NodeStatus::default()
+    }
 }
 
 /// Answers until dropped.

@@ -1,5 +1,7 @@
 """What an OpenAPI document cannot say of the server API."""
 
+import base64
+
 import schemathesis
 from hypothesis import strategies as st
 
@@ -12,6 +14,15 @@ schemathesis.openapi.format("herald-id", known | short)
 schemathesis.openapi.format("herald-log-level", st.sampled_from(["info", "warn", "info,herald_gateway=debug"]))
 schemathesis.openapi.format("herald-duration", st.sampled_from(["1s", "10m", "24h"]))
 
+schemathesis.openapi.format("herald-base64", st.binary(max_size=64).map(lambda b: base64.b64encode(b).decode()))
+schemathesis.openapi.format("herald-content-type", st.sampled_from(["text/plain", "image/png"]))
+
+
+def one_body(message):
+    """Of `body` and `body_base64`."""
+    if isinstance(message, dict) and message.get("body") is not None:
+        message.pop("body_base64", None)
+
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
@@ -20,6 +31,11 @@ def before_call(context, case, kwargs):
     if meta is None or meta.generation.mode.value != "positive":
         return
     query = case.query
+    if isinstance(case.body, dict):
+        one_body(case.body)
+        messages = case.body.get("messages")
+        for message in messages if isinstance(messages, list) else []:
+            one_body(message)
     if case.operation.path == "/api/v1/history":
         named = [name for name in ("user", "group", "all") if name in query]
         for name in named[1:]:

@@ -15,9 +15,12 @@ use crate::{
     gateway::dev_gateway,
     golang::{Program, build},
     http::{DEV_API_KEY, post},
+    metrics::Metrics,
     process::Node,
     upgrade::Upgrade,
 };
+
+pub mod service;
 
 /// A client of an article's, as its program speaks.
 pub struct Go(Program);
@@ -87,8 +90,16 @@ impl Peer {
 
     /// The same where the connection may be gone.
     pub async fn try_binary(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let sent = self.0.socket.send(Message::Binary(Bytes::copy_from_slice(bytes)));
-        timeout(PATIENCE, sent).await.expect("the server reads")
+        self.try_raw(Message::Binary(Bytes::copy_from_slice(bytes))).await
+    }
+
+    pub async fn try_text(&mut self, text: &str) -> Result<(), Error> {
+        self.try_raw(Message::text(text)).await
+    }
+
+    async fn try_raw(&mut self, message: Message) -> Result<(), Error> {
+        let sent = timeout(PATIENCE, self.0.socket.send(message)).await;
+        sent.expect("the server reads")
     }
 
     pub async fn raw(&mut self, message: Message) {
@@ -189,6 +200,12 @@ impl Nodes {
         self.gateways[self.gateways.len() - 1].public()
     }
 
+    /// Of all nodes: where they serve clients, and where they say whether they are ready.
+    pub fn addresses(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        let both = |node: &Node| (node.public(), node.admin());
+        self.gateways.iter().map(both).collect()
+    }
+
     /// Asks the first node to end.
     pub fn drain_first(&self) {
         self.gateways[0].terminate();
@@ -213,6 +230,15 @@ impl Nodes {
             })
             .await;
         }
+    }
+
+    /// Waits until the first node has so many connections of a dialect.
+    pub async fn has_connections(&self, dialect: &str, count: u32) {
+        let name = format!("herald_gateway_connections{{dialect=\"{dialect}\",state=\"connected\"}}");
+        eventually("so many are connected", async || {
+            (Metrics::of(self.admin()).await.get(&name) - f64::from(count)).abs() < 0.5
+        })
+        .await;
     }
 
     /// Makes users members of a group: as natives, for the articles have no word for that.

@@ -35,6 +35,8 @@ pub struct NatsServer {
     child: Option<Child>,
     /// More configuration, in the server's own language.
     config: String,
+    /// It does not greet.
+    silent: bool,
 }
 
 impl NatsServer {
@@ -46,6 +48,17 @@ impl NatsServer {
         let mut server = Self::reserve();
         server.config = config.to_owned();
         // Somebody may take the port between our look at it and the server's.
+        while !server.try_start().await {
+            server.port = free_port();
+        }
+        server
+    }
+
+    /// A server that says nothing before its clients have, so that all that can be seen of it is that it listens.
+    pub async fn start_silent(config: &str) -> Self {
+        let mut server = Self::reserve();
+        server.config = config.to_owned();
+        server.silent = true;
         while !server.try_start().await {
             server.port = free_port();
         }
@@ -70,6 +83,7 @@ impl NatsServer {
             store: TempDir::new().expect("a folder for the store"),
             child: None,
             config: String::new(),
+            silent: false,
         }
     }
 
@@ -107,7 +121,11 @@ impl NatsServer {
         let child = self.child.insert(child);
         let end = Instant::now() + PATIENCE;
         loop {
-            if greets(self.address, self.port).await {
+            let there = match self.silent {
+                true => TcpStream::connect((self.address, self.port)).await.is_ok(),
+                false => greets(self.address, self.port).await,
+            };
+            if there {
                 return true;
             }
             if child.try_wait().expect("the child's state").is_some() {

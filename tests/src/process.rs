@@ -66,6 +66,13 @@ impl Node {
         Self::spawn_as(name, command)
     }
 
+    /// The same by another program, which becomes the node.
+    pub fn spawn_program<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Self::spawn_as(program, command)
+    }
+
     fn spawn_as(name: &str, mut command: Command) -> Self {
         let log = NamedTempFile::new().expect("a file for the log");
         let mut child = command

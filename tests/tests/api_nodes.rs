@@ -92,7 +92,7 @@ async fn every_node_is_listed_with_how_it_is() {
     eventually("its lease has ended", async || of(&nodes().await, "gateway").len() == 1).await;
 }
 
-const RIGHTS: [(&str, &str, &str); 18] = [
+const RIGHTS: [(&str, &str, &str); 19] = [
     ("messages", "POST", "messages"),
     ("messages", "POST", "messages/batch"),
     ("users", "GET", "users"),
@@ -109,6 +109,7 @@ const RIGHTS: [(&str, &str, &str); 18] = [
     ("history", "GET", "history?user=bob"),
     ("delete_history", "DELETE", "history?user=bob"),
     ("nodes", "GET", "nodes"),
+    ("drain", "GET", "drain"),
     ("log-level", "GET", "log-level"),
     ("log-level", "PUT", "log-level"),
 ];

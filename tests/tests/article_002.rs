@@ -1,58 +1,23 @@
-//! Article 002: its clients and gorilla's echo client, as they were written, directly and behind the real nginx; and what
-//! its server got wrong.
+//! Article 002: its clients and gorilla's echo client, as they were written; and what its server got wrong. Behind proxies:
+//! `fronted`.
 #![allow(clippy::unwrap_used)]
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 
 use herald_tests::{
-    article::{Go, Nodes, Peer},
+    article::{
+        Nodes, Peer,
+        service::{the_echo_client_is_served, the_service_client_is_served},
+    },
     client::Client,
     eventually,
     gateway::{Config, FREE, SECRET, dev_gateway, dev_gateway_with, file},
-    nginx::Nginx,
+    raw::{FIN, PING, PONG, Raw},
     token::{claims, hs256},
     upgrade::Upgrade,
 };
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Bytes, Message, protocol::CloseFrame};
-
-const SAMPLE: &str = "0000006ee68891e4bbace983bde5a5bd";
-
-async fn the_echo_client_is_served(address: SocketAddr) {
-    let mut client = Go::dial("article002", address, "/echo").await;
-    client.say("time").await;
-    assert!(client.next().await.starts_with("text 20"));
-    // As it came, one for one and in order.
-    for n in 0..100 {
-        client.say(&format!("text {n}")).await;
-        client.say(&format!("frame 110 {n}")).await;
-    }
-    for n in 0..100 {
-        client.hears(&format!("text {n}")).await;
-        let digits: String = n.to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
-        client.hears(&format!("binary 0000006e{digits}")).await;
-    }
-    client.say("frame 110 我们都好").await;
-    client.hears(&format!("binary {SAMPLE}")).await;
-    client.say("short").await;
-    client.hears("binary 000001").await;
-    client.close().await;
-}
-
-async fn the_service_client_is_served(address: SocketAddr) {
-    let mut client = Go::dial("article002", address, "/serv/").await;
-    // 110 and 111 are answered by the development service, with what it got.
-    client.say("frame 110 我们都好").await;
-    client.hears(&format!("binary {SAMPLE}")).await;
-    for n in 0..50 {
-        client.say(&format!("frame {} {n}", 110 + n % 2)).await;
-    }
-    for n in 0..50 {
-        let digits: String = n.to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
-        client.hears(&format!("binary 000000{:02x}{digits}", 110 + n % 2)).await;
-    }
-    client.close().await;
-}
 
 #[tokio::test]
 async fn its_clients_are_served_by_one_node() {
@@ -68,39 +33,6 @@ async fn its_clients_are_served_by_two_nodes() {
         the_echo_client_is_served(address).await;
         the_service_client_is_served(address).await;
     }
-}
-
-#[tokio::test]
-async fn its_clients_are_served_behind_nginx() {
-    let nodes = Nodes::two().await;
-    let nginx = Nginx::start(&[nodes.first(), nodes.last()]).await;
-    the_echo_client_is_served(nginx.address).await;
-    the_service_client_is_served(nginx.address).await;
-    // And all other paths.
-    let mut im = Go::dial("article001", nginx.address, "/socket.io?user=alice").await;
-    assert!(im.next().await.contains("content=welcome!"));
-    let mut hub = Go::dial("article003", nginx.address, "/hub").await;
-    hub.say(r#"{"UserID":"bob"}"#).await;
-    hub.hears(r#"text {"UserID":"bob"}"#).await;
-    let mut ws_id = Go::dial("article004", nginx.address, "/ws/7").await;
-    ws_id.say("message 1 7 7 hello").await;
-    assert!(ws_id.next().await.contains("hello"));
-    let mut native = Client::dev(nginx.address, "carol").await;
-    native.say(json!({"user": "bob"}), json!(1)).await;
-    assert!(hub.next().await.contains(r#""from":"carol""#));
-    let log = nginx.log();
-    assert!(log.contains(" /ws 101 ") || log.contains("GET /"), "{log}");
-    assert!(!log.contains("token"), "{log}");
-}
-
-#[test]
-fn the_deployed_haproxy_configuration_is_valid() {
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/haproxy.cfg");
-    let checked = std::process::Command::new("haproxy")
-        .args(["-c", "-f", config])
-        .output();
-    let checked = checked.expect("haproxy is missing: tests/install-tools installs it");
-    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// With an error frame each: the opcode, where there is one, and why.
@@ -201,6 +133,23 @@ async fn a_close_is_answered_with_its_code() {
             });
             peer.raw(Message::Close(close)).await;
             assert_eq!(peer.closed().await, answered, "{path}");
+        }
+    }
+}
+
+/// In each dialect: what a ping carries comes back.
+#[tokio::test]
+async fn a_ping_is_answered_with_a_pong() {
+    let gateway = dev_gateway().await;
+    for path in ["/echo", "/serv/", "/socket.io?user=a", "/hub", "/ws/1"] {
+        let mut raw = Raw::open(gateway.public(), path, &[]).await;
+        raw.frame(FIN | PING, b"any bytes").await;
+        loop {
+            let frame = raw.read().await.expect("the connection stands");
+            if frame.first == FIN | PONG {
+                assert_eq!(frame.payload, b"any bytes", "{path}");
+                break;
+            }
         }
     }
 }

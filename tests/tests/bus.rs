@@ -99,6 +99,7 @@ both_buses! {
     kv {
         what_is_put_is_read_until_it_is_deleted
         create_and_update_compare
+        a_change_compares_with_what_was_seen
         a_deleted_or_expired_key_can_be_created_again
         of_many_creators_one_wins
         a_refreshed_ttl_begins_anew

@@ -260,8 +260,7 @@ async fn what_may_be_gone_is_told_with_the_first_event() {
     }
 }
 
-const SMALL_OUTBOX: &str =
-    "frame = \"16KiB\"\noutbox = \"64KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000";
+const SMALL_OUTBOX: &str = "frame = \"16KiB\"\noutbox = \"64KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000\nbytes_per_second = \"1GiB\"\nbytes_burst = \"1GiB\"";
 
 #[tokio::test]
 async fn a_slow_reader_is_let_go_and_resumes_without_a_loss() {

@@ -121,7 +121,7 @@ async fn connections(gateway: &Node) -> f64 {
 #[tokio::test]
 async fn a_slow_reader_resumes_and_has_lost_nothing() {
     let config = Config {
-        limits: "frame = \"16KiB\"\noutbox = \"64KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000".into(),
+        limits: "frame = \"16KiB\"\noutbox = \"64KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000\nbytes_per_second = \"1GiB\"\nbytes_burst = \"1GiB\"".into(),
         router: r#"client_join = ["*"]"#.into(),
         rest: "[log]\nmax_messages_per_target = 5000\n".into(),
         ..Config::default()

@@ -119,8 +119,7 @@ async fn the_ping_verb_is_answered() {
     }
 }
 
-const SMALL_OUTBOX: &str =
-    "frame = \"16KiB\"\noutbox = \"64KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000";
+const SMALL_OUTBOX: &str = "frame = \"16KiB\"\noutbox = \"64KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000\nbytes_per_second = \"1GiB\"\nbytes_burst = \"1GiB\"";
 /// 1,000 frames of this size are more than the kernel and an outbox of 64 KiB take in for one who does not read.
 const BULK: usize = 8 << 10;
 const BULK_COUNT: usize = 1_000;

@@ -111,7 +111,7 @@ async fn a_silent_client_is_pinged_and_given_up_over_wss_too() {
 async fn a_slow_reader_over_wss_is_closed_with_4001_and_resumes_without_a_loss() {
     let authority = Authority::new();
     let config = Config {
-        limits: "frame = \"16KiB\"\noutbox = \"64KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000".into(),
+        limits: "frame = \"16KiB\"\noutbox = \"64KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000\nbytes_per_second = \"1GiB\"\nbytes_burst = \"1GiB\"".into(),
         rest: "[log]\nmax_messages_per_target = 5000\n".into(),
         ..Config::default()
     };

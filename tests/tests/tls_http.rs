@@ -181,7 +181,7 @@ async fn events_stream_over_http2_until_a_drain_says_so() {
 #[tokio::test]
 async fn one_who_does_not_read_its_events_over_http2_is_let_go() {
     let authority = Authority::new();
-    let limits = "frame = \"64KiB\"\noutbox = \"128KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000";
+    let limits = "frame = \"64KiB\"\noutbox = \"128KiB\"\ncommands_per_second = 100000\ncommands_burst = 100000\nbytes_per_second = \"1GiB\"\nbytes_burst = \"1GiB\"";
     let gateway = configured(&authority, limits).await;
     let curl = Curl::new(gateway.public(), authority.root());
     let path = format!("/events?token={}", good("bob"));

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use herald_proto::id;
 use herald_router::{
+    drain::Drain,
     failure::Failure,
     http::{Body, Incoming},
     telemetry::Levels,
@@ -49,6 +50,7 @@ pub(super) struct Caller<'a> {
     pub gateway: &'a Arc<Gateway>,
     /// Of its log.
     pub levels: &'a Levels,
+    pub drain: &'a Drain,
     /// Of the API key.
     pub key: &'a str,
 }
@@ -57,6 +59,7 @@ pub(super) struct Caller<'a> {
 pub(super) struct Asked<'a, C: Call> {
     pub gateway: &'a Arc<Gateway>,
     pub levels: &'a Levels,
+    pub drain: &'a Drain,
     /// Of the API key.
     pub key: &'a str,
     pub ids: Ids,
@@ -155,17 +158,23 @@ fn run<C: Call>(
     request: Request<Incoming>,
 ) -> BoxFuture<'_, Result<Response<Body>, Failure>> {
     Box::pin(async move {
-        let Caller { gateway, levels, key } = caller;
+        let Caller {
+            gateway,
+            levels,
+            drain,
+            key,
+        } = caller;
         ids.check()?;
         let query = request.uri().query().unwrap_or_default();
         let query = serde_urlencoded::from_str(query).map_err(|e| Failure::bad_request(e.to_string()))?;
         let body = match C::Body::IS_READ {
-            true => http_body::read(request, gateway.limits.http_body).await?,
+            true => http_body::read(request, gateway.limits.now().http_body).await?,
             false => Bytes::new(),
         };
         let asked = Asked {
             gateway,
             levels,
+            drain,
             key,
             ids,
             query,

@@ -57,6 +57,11 @@ pub(super) struct MessageIn {
     /// Null where there is none.
     #[schema(value_type = Anything, required = false)]
     body: Option<Box<RawValue>>,
+    /// In place of `body`: bytes of another kind, which `content_type` names.
+    #[schema(value_type = Base64, required = false)]
+    body_base64: Option<String>,
+    #[schema(value_type = ContentType, required = false)]
+    content_type: Option<String>,
     #[schema(value_type = Option<Label>)]
     kind: Option<String>,
     /// Stored before it is answered, and kept for those who are away. True unless said.
@@ -85,7 +90,15 @@ pub(super) struct To {
 /// 32 bits without a sign, which OpenAPI's formats do not know.
 pub(super) struct Seconds;
 
+pub(super) struct Base64;
+
+pub(super) struct ContentType;
+
 written! {
+    Base64 = "Base64", json!({ "type": ["string", "null"], "format": "herald-base64", "contentEncoding": "base64" });
+    ContentType = "ContentType", json!({
+        "type": ["string", "null"], "format": "herald-content-type", "description": "Of `body_base64`; application/octet-stream unless said",
+    });
     Seconds = "Seconds", json!({ "type": ["integer", "null"], "minimum": 0, "maximum": u32::MAX });
     To = "To", {
         let id = json!({ "$ref": "#/components/schemas/Id" });

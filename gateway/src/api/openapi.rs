@@ -15,7 +15,7 @@ use utoipa::openapi::{
 use super::{
     call::Entry,
     log_level::{Directives, Time},
-    messages::{Seconds, To},
+    messages::{Base64, ContentType, Seconds, To},
     schema::{Anything, ErrorBody, Id, Label, Limit, OffsetText, Schemas, True, Written, reference},
 };
 
@@ -50,6 +50,8 @@ pub(super) fn document(calls: &[Entry]) -> Value {
     write::<True>(schemas);
     write::<To>(schemas);
     write::<Seconds>(schemas);
+    write::<Base64>(schemas);
+    write::<ContentType>(schemas);
     write::<Directives>(schemas);
     write::<Time>(schemas);
     document

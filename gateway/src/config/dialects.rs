@@ -4,19 +4,14 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytesize::ByteSize;
 use herald_proto::limits;
-use herald_router::config::Faults;
 use serde::Deserialize;
 
-use super::ERROR_OPCODE;
-use crate::{dialect::Dialect, paths::Pattern};
+use crate::dialect::Dialect;
+
+mod check;
 
 /// The opcode of pushes where nothing else is said.
 const PUSH_OPCODE: u32 = 1;
-
-/// Served by the gateway itself, with or without dialects.
-const NATIVE: [&str; 9] = [
-    "/", "/ws", "/login", "/message", "/refresh", "/logout", "/command", "/poll", "/events",
-];
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -72,6 +67,8 @@ const IM: Defaults = Defaults {
     paths: &["/socket.io"],
     // Files come in one frame.
     frame: ByteSize::mib(1),
+    // Who answers no pings gives a sign of life every 10 s of its own, which must be enough.
+    pong: Duration::from_secs(22),
     ..USUAL
 };
 
@@ -126,6 +123,11 @@ impl DialectsSettings {
         ]
     }
 
+    /// Of those that are served, and the native ones', which is given.
+    pub fn largest_frame(&self, native: ByteSize) -> ByteSize {
+        self.spoken().map(|spoken| spoken.frame).fold(native, ByteSize::max)
+    }
+
     /// Those that are served.
     pub fn spoken(&self) -> impl Iterator<Item = Spoken<'_>> {
         let served = self.all().into_iter().filter(|(set, ..)| !set.paths.is_empty());
@@ -162,142 +164,7 @@ impl DialectsSettings {
             set.trust_url_id.get_or_insert(true);
         }
     }
-
-    pub(super) fn check(&self, public: &[SocketAddr], faults: &mut Faults) {
-        for (set, default, dialect) in self.all() {
-            set.check(&format!("dialects.{}", default.name), dialect, public, faults);
-        }
-        for spoken in self.spoken() {
-            let name = format!("dialects.{}", spoken.dialect.name());
-            if !(128..=16 << 20).contains(&spoken.frame.as_u64()) {
-                faults.add(format!("{name}.frame"), "must be 128B to 16MiB");
-            }
-            let (ping, pong) = (spoken.ping_interval, spoken.pong_timeout);
-            if ping < Duration::from_millis(100) || ping > Duration::from_secs(3600) {
-                faults.add(format!("{name}.ping_interval"), "must be 100ms to 1h");
-            }
-            if pong.is_zero() || pong >= ping {
-                faults.add(
-                    format!("{name}.pong_timeout"),
-                    "must be more than zero and less than its ping_interval",
-                );
-            }
-        }
-        self.check_clashes(faults);
-    }
-
-    /// No request may have two meanings.
-    fn check_clashes(&self, faults: &mut Faults) {
-        let mut taken: Vec<(Pattern, Option<SocketAddr>)> = Vec::new();
-        taken.extend(NATIVE.iter().map(|path| (Pattern::new(path), None)));
-        for spoken in self.spoken() {
-            for path in spoken.paths {
-                let pattern = Pattern::new(path);
-                let same_place = |other: Option<SocketAddr>| match (other, spoken.listen) {
-                    (Some(one), Some(other)) => one == other,
-                    _ => true,
-                };
-                if taken
-                    .iter()
-                    .any(|(other, at)| same_place(*at) && other.overlaps(&pattern))
-                {
-                    let name = format!("dialects.{}.paths", spoken.dialect.name());
-                    faults.add(name, format!("{path} is taken already"));
-                }
-                taken.push((pattern, spoken.listen));
-            }
-        }
-    }
-}
-
-impl DialectSettings {
-    fn check(&self, name: &str, dialect: Dialect, public: &[SocketAddr], faults: &mut Faults) {
-        for path in &self.paths {
-            let pattern = Pattern::new(path);
-            let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#".contains(&byte);
-            let paths = format!("{name}.paths");
-            if !path.starts_with('/') || !path.bytes().all(plain) {
-                faults.add(paths, format!("{path:?} is no path"));
-            } else if pattern.ids() != usize::from(dialect == Dialect::WsId) || path.matches(['{', '}']).count() > 2 {
-                faults.add(
-                    paths,
-                    format!("{path}: {{id}} stands once in a path of ws-id, and in no other"),
-                );
-            }
-        }
-        if self.listen.is_some_and(|address| !public.contains(&address)) {
-            faults.add(format!("{name}.listen"), "must be one of public.listen");
-        }
-        match (self.push_opcode, dialect) {
-            (None, _) => {}
-            (Some(ERROR_OPCODE), _) => faults.add(format!("{name}.push_opcode"), "is the opcode of errors"),
-            (Some(_), Dialect::Opcode(_)) => {}
-            (Some(_), _) => faults.add(format!("{name}.push_opcode"), "is for dialects.opcode only"),
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn faults(text: &str) -> String {
-        let settings: DialectsSettings = toml::from_str(text).unwrap();
-        let mut faults = Faults::default();
-        settings.check(&["127.0.0.1:8080".parse().unwrap()], &mut faults);
-        faults.to_string()
-    }
-
-    #[test]
-    fn no_path_has_two_meanings() {
-        for (text, named) in [
-            (
-                "[im]\npaths = ['/a']\n[hub]\npaths = ['/b', '/a']",
-                "dialects.hub.paths",
-            ),
-            ("[hub]\npaths = ['/ws']", "dialects.hub.paths"),
-            (
-                "[ws-id]\npaths = ['/ws/{id}']\n[hub]\npaths = ['/ws/7']",
-                "dialects.ws-id.paths",
-            ),
-            ("[ws-id]\npaths = ['/{id}']", "dialects.ws-id.paths"),
-            ("[ws-id]\npaths = ['/ws']", "dialects.ws-id.paths"),
-            ("[im]\npaths = ['/{id}']", "dialects.im.paths"),
-            ("[im]\npaths = ['a']", "dialects.im.paths"),
-            ("[im]\npaths = ['/a?b']", "dialects.im.paths"),
-            ("[im]\nlisten = '127.0.0.1:8888'", "dialects.im.listen"),
-            ("[im]\npush_opcode = 2", "dialects.im.push_opcode"),
-            ("[opcode]\npush_opcode = 4294967295", "dialects.opcode.push_opcode"),
-            (
-                "[echo]\npaths = ['/e']\nping_interval = '5s'",
-                "dialects.echo.pong_timeout",
-            ),
-            ("[echo]\npaths = ['/e']\nframe = '1B'", "dialects.echo.frame"),
-        ] {
-            assert!(faults(text).starts_with(named), "{text}: {}", faults(text));
-        }
-        for text in [
-            "[ws-id]\npaths = ['/ws/{id}', '/v2/{id}/hub']\n[echo]\npaths = ['/echo', '/serv/echo']",
-            "[opcode]\npaths = ['/serv/']\npush_opcode = 7\nlisten = '127.0.0.1:8080'",
-        ] {
-            assert_eq!(faults(text), "", "{text}");
-        }
-    }
-
-    #[test]
-    fn in_development_all_are_where_their_articles_have_them() {
-        let mut settings = DialectsSettings::default();
-        assert_eq!(settings.spoken().count(), 0, "off unless configured");
-        settings.develop();
-        let paths: Vec<&str> = settings
-            .spoken()
-            .flat_map(|spoken| spoken.paths)
-            .map(String::as_str)
-            .collect();
-        assert_eq!(paths, ["/socket.io", "/serv/", "/echo", "/hub", "/ws/{id}"]);
-        assert!(settings.spoken().all(|spoken| spoken.trust_url_id));
-        let mut faults = Faults::default();
-        settings.check(&[], &mut faults);
-        assert!(faults.is_empty(), "{faults}");
-    }
-}
+mod tests;

@@ -70,9 +70,9 @@ impl Job<'_> {
             original: original.unwrap_or_default(),
         };
         metrics::received("client", &send.to, send.durable);
-        let (message, connection) = (&command.id, self.connection);
+        let (message_id, connection) = (&command.id, self.connection);
         debug!(
-            message,
+            message_id,
             connection,
             to = send.to.kind(),
             durable = send.durable,

@@ -19,6 +19,7 @@ use crate::{
     event::{Answer, Connect, ConnectOptions, Ending, Tag},
     gateway::Gateway,
     metrics,
+    pace::{Asked, Pace, TooFast},
     session::{Action, Beside, Ordered, Session},
 };
 
@@ -26,6 +27,7 @@ pub(super) struct Conversation {
     pub gateway: Arc<Gateway>,
     pub conn: Arc<Conn>,
     session: Session,
+    pace: Pace,
     /// Made with the first command that needs them.
     lanes: Option<Box<Lanes>>,
     /// Who the upgrade has shown, where the first frame is to come before it counts.
@@ -36,7 +38,8 @@ pub(super) struct Conversation {
 impl Conversation {
     pub fn new(gateway: Arc<Gateway>, conn: Arc<Conn>) -> Self {
         Self {
-            session: Session::new(gateway.command_rate()),
+            session: Session::new(),
+            pace: Pace::default(),
             gateway,
             conn,
             lanes: None,
@@ -49,25 +52,46 @@ impl Conversation {
         self.shown = Some(identity);
     }
 
+    /// The client was admitted with its upgrade, and has been welcomed.
+    pub fn begin(&mut self, identity: &Identity) {
+        self.welcomed = true;
+        self.session.connected(identity);
+    }
+
     pub fn is_welcomed(&self) -> bool {
         self.welcomed
     }
 
-    pub async fn received(&mut self, received: Received) -> Result<(), Ending> {
+    /// `bytes`: how many it came in.
+    pub async fn received(&mut self, received: Received, bytes: u64) -> Result<(), Ending> {
         self.conn.saw_frame();
+        // A part is no command, and a command is told if it comes too fast; of what else comes nothing can be told.
+        let commands = u64::from(!matches!(received, Received::Part));
+        let pace = self.pace(Asked { commands, bytes });
+        if let (Received::Ping(_) | Received::Pong(_) | Received::Part, Err(TooFast { is_flood: true, .. })) =
+            (&received, pace)
+        {
+            return Err(Ending::Code(CloseCode::RateLimited));
+        }
         match received {
-            Received::Ping(payload) => self.conn.answer_frame(ws::pong(&payload)),
+            Received::Ping(payload) if pace.is_ok() => self.conn.answer_frame(ws::pong(&payload)),
+            Received::Ping(_) | Received::Part => {}
             Received::Pong(payload) => self.gateway.proven(&self.conn, &payload),
             Received::Close(code) => return Err(Ending::Peer(code)),
-            Received::Text(payload) => return self.frame(true, payload).await,
-            Received::Binary(payload) => return self.frame(false, payload).await,
+            Received::Text(payload) => return self.frame(true, payload, pace).await,
+            Received::Binary(payload) => return self.frame(false, payload, pace).await,
         }
         Ok(())
     }
 
-    async fn frame(&mut self, text: bool, payload: Bytes) -> Result<(), Ending> {
+    fn pace(&mut self, asked: Asked) -> Result<(), TooFast> {
+        let callers = &self.gateway.callers;
+        callers.frame(&mut self.pace, self.session.user(), asked, Instant::now())
+    }
+
+    async fn frame(&mut self, text: bool, payload: Bytes, pace: Result<(), TooFast>) -> Result<(), Ending> {
         let frame = self.conn.dialect.decode(self.session.user(), text, payload);
-        match self.session.on_frame(frame, Instant::now()) {
+        match self.session.on_frame(frame, pace) {
             Action::Answer(tag, answer) => self.answer(&tag, &answer),
             Action::Refuse(tag, answer, code) => {
                 self.answer(&tag, &answer);
@@ -123,10 +147,7 @@ impl Conversation {
         let outcome = gateway.connect(&self.conn, &tag, identity, options).await;
         drop(waits);
         match outcome {
-            Ok(()) => {
-                self.welcomed = true;
-                self.session.connected(identity);
-            }
+            Ok(()) => self.begin(identity),
             Err(refused) => {
                 self.answer(&tag, &refused.failure.into());
                 self.conn.close(refused.code);

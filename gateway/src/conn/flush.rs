@@ -141,7 +141,7 @@ impl Flusher {
             for (conn, message) in traced {
                 // What a client does not take at once is left to a writer.
                 let waits = conn.outbox.waiting();
-                debug!(message = &*message, connection = &*conn.id, waits, "written");
+                debug!(message_id = &*message, connection = &*conn.id, waits, "written");
             }
         }
     }
@@ -150,7 +150,7 @@ impl Flusher {
     fn flush(&self, conn: &Arc<Conn>) -> u64 {
         let (mut all, mut written) = (0, 0);
         let Some(socket) = conn.socket() else {
-            return 0; // only those that have one are handed over
+            return 0; // only those that have one are handed over: until then the outbox counts as taken
         };
         for _ in 0..ROUNDS {
             match conn.outbox.next(written) {

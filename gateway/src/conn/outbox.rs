@@ -82,13 +82,22 @@ pub enum Work {
 
 impl Outbox {
     pub fn new(limit: usize) -> Self {
+        Self::made(limit, false)
+    }
+
+    /// As one that somebody has already, who will hand it to its flusher: until then nothing is written.
+    pub fn taken(limit: usize) -> Self {
+        Self::made(limit, true)
+    }
+
+    fn made(limit: usize, taken: bool) -> Self {
         Self {
             state: Mutex::new(State {
                 queue: Frames::default(),
                 bytes: 0,
                 phase: Phase::Open,
                 held: false,
-                taken: false,
+                taken,
                 writer: None,
                 filler: None,
                 reader: None,

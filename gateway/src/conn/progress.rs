@@ -99,6 +99,11 @@ impl Progress {
         self.behind.load(Ordering::Acquire) == 1
     }
 
+    /// Whether it was, or is being, given something that no cursor has been told of.
+    pub fn owes(&self) -> bool {
+        self.behind.load(Ordering::Acquire) > 0 || self.given.load(Ordering::Relaxed) != 0
+    }
+
     /// At the end of `round`: whether its watermark is to be told as a cursor now.
     pub fn wants_cursor(&self, round: u32, watermark: u64) -> bool {
         let incomplete = self.behind.load(Ordering::Acquire) > 0 || self.entered.load(Ordering::Acquire) >= round;

@@ -17,11 +17,12 @@ use tokio_rustls::server::TlsStream;
 use super::{
     Conn,
     conversation::Conversation,
+    early::Early,
     receive::{self, Broken, Receiver},
     socket::Socket,
 };
 use crate::{
-    addresses::Slot,
+    addresses::Room,
     auth::Identity,
     dialect::Dialect,
     event::{ConnectOptions, Ending, Tag},
@@ -50,26 +51,14 @@ pub enum Token {
 }
 
 /// Begins a connection: whatever is needed only once happens here, so that the task that stays is small.
-pub async fn start(
-    gateway: &Arc<Gateway>,
-    upgraded: Upgraded,
-    opening: Opening,
-    client: IpAddr,
-    address: Option<Slot>,
-) {
+pub async fn start(gateway: &Arc<Gateway>, upgraded: Upgraded, opening: Opening, client: IpAddr, room: Room) {
     let Some((socket, ahead)) = bare_socket(upgraded) else {
         tracing::error!("an upgraded connection is no stream of this gateway");
         return;
     };
-    let receiver = Receiver::new(&ahead, gateway.paths.terms(opening.dialect).frame);
+    let (conn, open) = gateway.open(opening.dialect, gateway.socket(Some(socket)), client);
+    let mut reader = Reader::new(gateway, &conn, &ahead, open, room);
     drop(ahead);
-    let (conn, open) = gateway.open(opening.dialect, gateway.socket(socket), client);
-    let mut reader = Box::new(Reader {
-        receiver,
-        conversation: Conversation::new(gateway.clone(), conn.clone()),
-        _open: open,
-        _address: address,
-    });
     match opening.token {
         Token::None => {}
         Token::Bad => conn.close(CloseCode::Unauthorized),
@@ -80,6 +69,15 @@ pub async fn start(
         Token::Shown(identity) => reader.conversation.shown(identity),
     }
     gateway.tasks.spawn(reader.run());
+}
+
+/// Begins the connection of a client who was admitted before its upgrade.
+pub(super) fn start_admitted(upgraded: Upgraded, early: Early) {
+    let Some((socket, ahead)) = bare_socket(upgraded) else {
+        tracing::error!("an upgraded connection is no stream of this gateway");
+        return;
+    };
+    early.welcome(socket, &ahead);
 }
 
 /// What hyper keeps around a connection is of no use any more: only the socket stays, and what was read ahead.
@@ -106,15 +104,25 @@ async fn discard(conn: &Conn) {
 }
 
 /// Boxed, for what an async function takes by value has its place in the task twice.
-struct Reader {
+pub(super) struct Reader {
     receiver: Receiver,
-    conversation: Conversation,
+    pub conversation: Conversation,
     _open: OpenGuard,
-    _address: Option<Slot>,
+    _room: Room,
 }
 
 impl Reader {
-    async fn run(mut self: Box<Self>) {
+    /// `ahead` has been read already.
+    pub fn new(gateway: &Arc<Gateway>, conn: &Arc<Conn>, ahead: &[u8], open: OpenGuard, room: Room) -> Box<Self> {
+        Box::new(Self {
+            receiver: Receiver::new(ahead, gateway.paths.frame(conn.dialect)),
+            conversation: Conversation::new(gateway.clone(), conn.clone()),
+            _open: open,
+            _room: room,
+        })
+    }
+
+    pub async fn run(mut self: Box<Self>) {
         let conn = self.conversation.conn.clone();
         tokio::select! {
             ending = self.read() => conn.end(ending),
@@ -145,7 +153,7 @@ impl Reader {
 
     async fn read(&mut self) -> Ending {
         if !self.conversation.is_welcomed() {
-            let wait = self.conversation.gateway.limits.connect_timeout;
+            let wait = self.conversation.gateway.limits.now().connect_timeout;
             match Box::pin(tokio::time::timeout(wait, self.first_frame())).await {
                 Ok(Ok(())) => {}
                 Ok(Err(ending)) => return ending,
@@ -187,7 +195,7 @@ impl Reader {
         let mut burst = receiver.burst(socket, &read);
         loop {
             match burst.next().await {
-                Ok(Some(received)) => conversation.received(received).await?,
+                Ok(Some(received)) => conversation.received(received, burst.taken()).await?,
                 Ok(None) => return Ok(()),
                 Err(Broken::Gone) => return Err(Ending::Peer(None)),
                 Err(Broken::Rules(code)) => return Err(Ending::Code(code)),

@@ -39,6 +39,8 @@ pub enum Received {
     Pong(Bytes),
     /// Its close frame's code.
     Close(Option<u16>),
+    /// A part of a message of which more is to come.
+    Part,
 }
 
 /// Why nothing more can be read.
@@ -106,6 +108,7 @@ impl Receiver {
             frames,
             read,
             used: 0,
+            told: 0,
             fragments: &mut self.fragments,
             max_message: self.max_message,
         }
@@ -168,24 +171,30 @@ pub struct Burst<'a> {
     read: &'a AtomicU64,
     /// Bytes of the frames so far.
     used: u64,
+    /// Those of them that somebody has asked for.
+    told: u64,
     fragments: &'a mut Option<Fragments>,
     max_message: usize,
 }
 
 impl Burst<'_> {
-    /// The next message. None: all that was read has been used up, and the buffer can go. Not cancel-safe, as
+    /// What comes next. None: all that was read has been used up, and the buffer can go. Not cancel-safe, as
     /// fastwebsockets' `read_frame` is not: once dropped, the connection can only end.
     pub async fn next(&mut self) -> Result<Option<Received>, Broken> {
-        loop {
-            // A header longer than it need be makes `used` fall behind: then the buffer is only kept for longer.
-            if self.used > 0 && self.used == self.read.load(Ordering::Relaxed) {
-                return Ok(None);
-            }
-            let frame = self.frame().await?;
-            if let Some(received) = accept(frame, self.fragments, self.max_message)? {
-                return Ok(Some(received));
-            }
+        // A header longer than it need be makes `used` fall behind: then the buffer is only kept for longer.
+        if self.used > 0 && self.used == self.read.load(Ordering::Relaxed) {
+            return Ok(None);
         }
+        let frame = self.frame().await?;
+        let received = accept(frame, self.fragments, self.max_message)?;
+        Ok(Some(received.unwrap_or(Received::Part)))
+    }
+
+    /// How many bytes the frames took, their headers included, since this was last asked.
+    pub fn taken(&mut self) -> u64 {
+        let taken = self.used - self.told;
+        self.told = self.used;
+        taken
     }
 
     async fn frame(&mut self) -> Result<Frame<'static>, Broken> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use herald_proto::limits::JSON_DEPTH;
 use serde_json::value::RawValue;
 
-use crate::event::{Body, JSON};
+use crate::event::{Body, JSON, OCTETS};
 
 mod strict;
 
@@ -21,6 +21,23 @@ pub enum BodyError {
     NotStrict,
     #[error("the body is nested deeper than {JSON_DEPTH} levels")]
     TooDeep,
+    #[error("body and body_base64 exclude each other")]
+    Both,
+    #[error("body_base64 is not standard base64")]
+    NotBase64,
+}
+
+/// What stands in a JSON frame as `body`, or else as `body_base64` and `content_type`. Nothing is `null`.
+pub fn given(plain: Option<&RawValue>, base64: Option<&str>, content_type: Option<String>) -> Result<Body, BodyError> {
+    match (plain, base64) {
+        (plain, None) => from_json(plain.unwrap_or(RawValue::NULL)),
+        (None, Some(text)) => {
+            let bytes = STANDARD.decode(text).map_err(|_| BodyError::NotBase64)?;
+            let content_type = content_type.filter(|content_type| !content_type.is_empty());
+            from_bytes(bytes.into(), content_type.unwrap_or_else(|| OCTETS.to_owned()))
+        }
+        (Some(_), Some(_)) => Err(BodyError::Both),
+    }
 }
 
 /// A body that a parser has already found to be valid JSON.

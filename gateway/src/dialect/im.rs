@@ -1,20 +1,17 @@
 //! The protobuf messages of article 001. What the original server did not look at passes through unharmed: a message is
 //! rewritten on the level of the wire, only its `from` and `to` are the server's.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use herald_proto::Target;
 
-use super::{
-    body,
-    ws::{self, Builder},
-};
-use crate::event::{Answer, Body, Command, Inbound, Message, OCTETS, Original, Push, Send, Tag};
+use super::{body, ws};
+use crate::event::{Answer, Body, Command, Inbound, OCTETS, Original, Send, Tag};
 
+mod deliver;
 mod wire;
 
-use wire::{Broken, Field, Fields, Value};
+pub(super) use deliver::{leaves_out, push};
+use wire::{Broken, Field, Fields, Value, with, without};
 
 pub(super) const NAME: &str = "im";
 
@@ -30,7 +27,7 @@ const FILE: u32 = 11;
 /// Those with texts, which receivers refuse where they are not UTF-8.
 const TEXTS: [u32; 8] = [1, FROM_USERNAME, FROM, TO, CONTENT, TYPE, 9, 10];
 
-/// In place of a user.
+/// In place of a user, the server itself.
 const SYSTEM: &str = "System";
 /// As the article spells it.
 const HEARTBEAT: &str = "heatbeat";
@@ -109,6 +106,8 @@ fn send(payload: &[u8], parts: &Parts<'_>) -> Result<Send, String> {
     let signal = parts.kind == CALL || parts.content_type > u64::from(VIDEO);
     let to = match (parts.to, signal) {
         ("", true) => return Err("a call needs \"to\"".to_owned()),
+        // The original looks for a user of the group's name, and says nothing when there is none.
+        (_, true) if parts.message_type == u64::from(TO_GROUP) => return Err("calls are to one user".to_owned()),
         // Garbage may well parse as fields that nobody knows.
         ("", false) if parts.content.is_empty() && parts.file.is_empty() && parts.content_type == 0 => {
             return Err("a message without content".to_owned());
@@ -144,30 +143,6 @@ fn send(payload: &[u8], parts: &Parts<'_>) -> Result<Send, String> {
     Ok(send)
 }
 
-fn without(message: &[u8], numbers: &[u32]) -> Bytes {
-    let mut rest = Vec::new();
-    for field in Fields::of(message).flatten() {
-        if !numbers.contains(&field.number) {
-            rest.extend_from_slice(field.whole);
-        }
-    }
-    rest.into()
-}
-
-/// Puts `fields`, in their order, where they belong into `message`.
-fn with(to: &mut Vec<u8>, message: &[u8], fields: &[(u32, &[u8])]) {
-    let mut fields = fields.iter().peekable();
-    for old in Fields::of(message).flatten() {
-        while let Some((number, bytes)) = fields.next_if(|(number, _)| *number < old.number) {
-            wire::put_bytes(to, *number, bytes);
-        }
-        to.extend_from_slice(old.whole);
-    }
-    for (number, bytes) in fields {
-        wire::put_bytes(to, *number, bytes);
-    }
-}
-
 pub(super) fn answer(answer: &Answer) -> Bytes {
     match answer {
         Answer::Connected(connected) => system(&connected.user, "welcome!"),
@@ -190,92 +165,4 @@ fn system(to: &str, content: &str) -> Bytes {
     ];
     with(&mut message, &[], &fields);
     ws::binary(&message)
-}
-
-pub(super) fn push(push: &Push) -> Bytes {
-    let Push::Message(message) = push else {
-        return Bytes::new();
-    };
-    let (from, to) = ends(message);
-    match &message.original {
-        Some(original) if original.dialect == NAME => again(message, &original.bytes, from, to),
-        _ => translated(message, from, to),
-    }
-}
-
-/// To its members a group's message comes from the group.
-fn ends(message: &Message) -> (&str, &str) {
-    let from = message.from.as_deref().unwrap_or(SYSTEM);
-    match &message.to {
-        Target::User(user) => (from, user),
-        Target::Group(group) => (group, from),
-        Target::All => (from, ""),
-    }
-}
-
-fn again(message: &Message, original: &[u8], from: &str, to: &str) -> Bytes {
-    let body = &message.body;
-    let content: String;
-    let in_body = if body.content_type.is_empty() {
-        content = serde_json::from_slice(&body.bytes).unwrap_or_default();
-        (CONTENT, content.as_bytes())
-    } else {
-        (FILE, &body.bytes[..])
-    };
-    let mut builder = Builder::new(original.len() + body.bytes.len() + 64);
-    with(
-        builder.payload(),
-        original,
-        &[(FROM, from.as_bytes()), (TO, to.as_bytes()), in_body],
-    );
-    builder.binary()
-}
-
-/// A message of another dialect: text, or a file of the kind that its content type tells.
-fn translated(message: &Message, from: &str, to: &str) -> Bytes {
-    let body = &message.body;
-    let is_text = body.content_type.is_empty() || body.content_type.starts_with("text/");
-    let content_type = match body.content_type.split('/').next() {
-        _ if is_text => TEXT,
-        Some("image") => IMAGE,
-        Some("audio") => AUDIO,
-        Some("video") => VIDEO,
-        _ => PLAIN_FILE,
-    };
-    let content = match (is_text, body.content_type.is_empty()) {
-        (true, true) => body.as_text(),
-        (true, false) => String::from_utf8_lossy(&body.bytes),
-        (false, _) => Cow::Borrowed(""),
-    };
-    let file: &[u8] = if is_text { &[] } else { &body.bytes };
-    let mut numbers = Vec::new();
-    wire::put_number(&mut numbers, CONTENT_TYPE, content_type);
-    let message_type = match &message.to {
-        Target::Group(_) => TO_GROUP,
-        Target::User(_) | Target::All => TO_USER,
-    };
-    wire::put_number(&mut numbers, MESSAGE_TYPE, message_type);
-    let mut builder = Builder::new(body.bytes.len() + 128);
-    let sender = message.from.as_deref().unwrap_or(SYSTEM);
-    let fields: [(u32, &[u8]); 5] = [
-        (FROM_USERNAME, sender.as_bytes()),
-        (FROM, from.as_bytes()),
-        (TO, to.as_bytes()),
-        (CONTENT, content.as_bytes()),
-        (FILE, file),
-    ];
-    with(builder.payload(), &numbers, &fields);
-    builder.binary()
-}
-
-/// Who sends to a group has seen it.
-pub(super) fn leaves_out(push: &Push) -> Option<&str> {
-    match push {
-        Push::Message(Message {
-            to: Target::Group(_),
-            from,
-            ..
-        }) => from.as_deref(),
-        _ => None,
-    }
 }

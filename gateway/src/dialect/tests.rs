@@ -3,10 +3,12 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Body, Command, History, HistoryOf, HistoryQuery, Message, Send, Tag};
+use crate::event::{Body, Command, Message, Send, Tag};
 
 mod articles;
 mod call;
+mod faults;
+mod history;
 mod presence;
 
 fn json_frame(value: &Value) -> Result<Inbound, BadFrame> {
@@ -79,154 +81,43 @@ fn both_dialects_read_the_same_send() {
     );
 }
 
+/// A client of JSON may send what it is given in JSON.
 #[test]
-fn both_dialects_read_the_same_history() {
-    let proto = |history: pb::HistoryQuery| {
-        let frame = pb::ClientFrame {
-            id: 6,
-            history: Some(history),
-            ..Default::default()
-        };
-        let read = Dialect::Proto.decode(None, false, frame.encode_to_vec().into());
-        read.unwrap().command
+fn bytes_stand_in_json_as_base64() {
+    let send = |body: Value| {
+        let mut frame = json!({"id": 1, "send": {"to": {"user": "bob"}}});
+        frame["send"]
+            .as_object_mut()
+            .unwrap()
+            .extend(body.as_object().unwrap().clone());
+        match json_frame(&frame).unwrap().command {
+            Command::Send(send) => Ok(send.body),
+            other => Err(other),
+        }
     };
-    let expected = Command::History(HistoryQuery {
-        of: HistoryOf::Group("g1".to_owned()),
-        after: Some("5f3a.0:12".to_owned()),
-        before: None,
-        limit: Some(50),
-    });
-    let text = r#"{"id":6,"history":{"of":{"group":"g1","all":false},"after":"5f3a.0:12","limit":50}}"#;
-    assert_eq!(Dialect::Json.decode(None, true, text.into()).unwrap().command, expected);
-    let query = pb::HistoryQuery {
-        group: Some("g1".to_owned()),
-        after: Some("5f3a.0:12".to_owned()),
-        limit: Some(50),
-        ..Default::default()
-    };
-    assert_eq!(proto(query), expected);
-
-    let plain = |of| {
-        Command::History(HistoryQuery {
-            of,
-            after: None,
-            before: None,
-            limit: None,
-        })
-    };
-    let json = |history: Value| json_frame(&json!({"id": 6, "history": history}));
-    let user = pb::HistoryQuery {
-        user: Some(true),
-        ..Default::default()
-    };
-    let all = pb::HistoryQuery {
-        all: Some(true),
-        ..Default::default()
+    let body = |bytes: &'static [u8], content_type: &str| Body {
+        bytes: Bytes::from_static(bytes),
+        content_type: content_type.to_owned(),
     };
     assert_eq!(
-        json(json!({"of": {"user": true}})).unwrap().command,
-        plain(HistoryOf::Inbox)
+        send(json!({"body_base64": "AP8="})),
+        Ok(body(b"\x00\xff", "application/octet-stream"))
     );
-    assert_eq!(
-        json(json!({"of": {"all": true}})).unwrap().command,
-        plain(HistoryOf::All)
-    );
-    assert_eq!(proto(user.clone()), plain(HistoryOf::Inbox));
-    assert_eq!(proto(all), plain(HistoryOf::All));
-
+    let image = json!({"body_base64": "AP8=", "content_type": "image/png"});
+    assert_eq!(send(image), Ok(body(b"\x00\xff", "image/png")));
+    let json = json!({"body_base64": "eyJhIjoxfQ==", "content_type": "application/json"});
+    assert_eq!(send(json), Ok(body(br#"{"a":1}"#, "")));
+    // As it always was: without a body, and with a content type that nothing needs.
+    assert_eq!(send(json!({})), Ok(body(b"null", "")));
+    assert_eq!(send(json!({"body": 1, "content_type": "x/y"})), Ok(body(b"1", "")));
     for bad in [
-        json!({"of": {}}),
-        json!({"of": {"user": false}}),
-        json!({"of": {"user": true, "all": true}}),
-        json!({"of": {"user": true, "group": "g"}}),
-        json!({"of": {"user": true}, "limit": 0}),
+        json!({"body": 1, "body_base64": "AP8="}),
+        json!({"body_base64": "AP8"}),
+        json!({"body_base64": "fQ==", "content_type": "application/json"}),
+        json!({"body_base64": "AP8=", "content_type": "x".repeat(129)}),
     ] {
-        let read = json(bad.clone()).unwrap().command;
-        assert!(matches!(read, Command::Faulty(_)), "{bad}: {read:?}");
+        assert!(matches!(send(bad.clone()), Err(Command::Faulty(_))), "{bad}");
     }
-    for bad in [
-        json!({}),
-        json!({"of": {"user": "bob"}}),
-        json!({"of": ["g"]}),
-        json!({"of": {"all": true}, "limit": -1}),
-    ] {
-        assert_eq!(json(bad.clone()).unwrap_err().tag, Tag::Id(6), "{bad}");
-    }
-    let none = pb::HistoryQuery { limit: Some(0), ..user };
-    for bad in [none, pb::HistoryQuery::default()] {
-        assert!(matches!(proto(bad), Command::Faulty(_)));
-    }
-}
-
-#[test]
-fn frames_that_are_no_command_say_why_and_which() {
-    for (frame, id) in [
-        (json!({"id": 3, "ping": {}, "join": {"group": "g"}}), Some(3)),
-        (json!({"id": 4, "dance": {}}), Some(4)),
-        (json!({"id": 5, "send": {"to": ["bob", null, null]}}), Some(5)),
-        (json!({"id": 6, "ping": []}), Some(6)),
-        (json!({"id": 7, "join": ["g"]}), Some(7)),
-        (json!([1, null, null, {"group": "g"}]), None),
-        (json!({"id": 8, "join": {"group": 8}}), Some(8)),
-        (json!({"id": 0, "ping": {}}), None),
-        (json!({"id": -1, "ping": {}}), None),
-        (json!({"id": 4_294_967_296_u64, "ping": {}}), None),
-        (json!([]), None),
-        (json!("ping"), None),
-    ] {
-        let bad = json_frame(&frame).unwrap_err();
-        assert_eq!(bad.tag, Tag::from(id), "{frame}");
-        assert_eq!(bad.failure.code, herald_proto::ErrorCode::BadRequest);
-    }
-    assert!(Dialect::Json.decode(None, true, "no json".into()).is_err());
-    assert!(Dialect::Json.decode(None, false, "{}".into()).is_err());
-    assert!(
-        Dialect::Proto
-            .decode(None, false, Bytes::from_static(b"\xff\xff"))
-            .is_err()
-    );
-    let two = pb::ClientFrame {
-        ping: Some(pb::Ping {}),
-        join: Some(pb::Join { group: "g".to_owned() }),
-        ..Default::default()
-    };
-    assert!(Dialect::Proto.decode(None, false, two.encode_to_vec().into()).is_err());
-}
-
-#[test]
-fn commands_with_a_fault_are_told_why() {
-    let faulty = |read: Result<Inbound, BadFrame>| matches!(read.unwrap().command, Command::Faulty(_));
-    for send in [
-        json!({"to": {"user": "a", "group": "b"}}),
-        json!({"to": {}}),
-        json!({"to": {"user": "x".repeat(129)}}),
-        json!({"to": {"user": ""}}),
-        json!({"to": {"all": true}, "key": "k".repeat(129)}),
-    ] {
-        assert!(faulty(json_frame(&json!({"id": 1, "send": send}))), "{send}");
-    }
-    for body in [r#""\ud800""#, r#"{"\udc00":1}"#, "1e999"] {
-        let text = format!(r#"{{"id":1,"send":{{"to":{{"all":true}},"body":{body}}}}}"#);
-        let read = Dialect::Json.decode(None, true, text.clone().into());
-        assert!(read.is_err() || faulty(read), "{text}");
-    }
-    let send = |body: &'static [u8], content_type: &str| pb::ClientFrame {
-        send: Some(pb::Send {
-            to: Some(pb::Target {
-                all: Some(true),
-                ..Default::default()
-            }),
-            body: Bytes::from_static(body),
-            content_type: content_type.to_owned(),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let read = |frame: pb::ClientFrame| Dialect::Proto.decode(None, false, frame.encode_to_vec().into());
-    assert!(faulty(read(send(b"}{", ""))));
-    assert!(faulty(read(send(b"}{", "Application/JSON; charset=utf-8"))));
-    assert!(!faulty(read(send(b"}{", "text/plain"))));
-    assert!(!faulty(read(send(b"{}", "Application/JSON; charset=utf-8"))));
 }
 
 #[test]
@@ -295,52 +186,6 @@ fn json_answers_have_their_exact_bytes() {
         text(&failure.into()),
         r#"{"id":9,"error":{"code":"forbidden","message":"not a member of g1","retry":false}}"#
     );
-}
-
-#[test]
-fn a_history_holds_messages_as_they_are_pushed() {
-    let of = |body: Body| match message(body) {
-        Push::Message(message) => message,
-        other => panic!("{other:?}"),
-    };
-    let json = Body {
-        bytes: r#"{"a": 1}"#.into(),
-        content_type: String::new(),
-    };
-    let other = Body {
-        bytes: Bytes::from_static(b"\x00\xff"),
-        content_type: "application/x".to_owned(),
-    };
-    let history = Answer::History(History {
-        messages: vec![of(json), of(other)],
-        more: true,
-        gap: false,
-    });
-    let text = r#"{"id":6,"history":{"messages":[{"id":"0197","from":"alice","to":{"group":"g1"},"body":{"a": 1},"time":7,"offset":"5f3a.0:58"},{"id":"0197","from":"alice","to":{"group":"g1"},"body_base64":"AP8=","content_type":"application/x","time":7,"offset":"5f3a.0:58"}],"more":true,"gap":false}}"#;
-    let frame = Dialect::Json.answer(&Tag::Id(6), &history);
-    assert_eq!(std::str::from_utf8(&frame[4..]), Ok(text));
-    let empty = Answer::History(History::default());
-    let frame = Dialect::Json.answer(&Tag::Id(6), &empty);
-    assert_eq!(
-        frame[2..],
-        *br#"{"id":6,"history":{"messages":[],"more":false,"gap":false}}"#
-    );
-
-    let frame = Dialect::Proto.answer(&Tag::Id(6), &history);
-    let read = pb::ServerFrame::decode(&frame[4..]).unwrap();
-    let Some(pb::server_frame::Frame::History(read)) = read.frame else {
-        panic!("{read:?}")
-    };
-    assert!(read.more && !read.gap);
-    let bodies: Vec<(&[u8], &str)> = read.messages.iter().map(|m| (&m.body[..], &*m.content_type)).collect();
-    assert_eq!(
-        bodies,
-        [
-            (&br#"{"a": 1}"#[..], "application/json"),
-            (b"\x00\xff", "application/x")
-        ]
-    );
-    assert!(read.messages.iter().all(|m| m.offset.as_deref() == Some("5f3a.0:58")));
 }
 
 #[test]

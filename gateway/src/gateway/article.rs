@@ -8,6 +8,7 @@ use super::Gateway;
 use crate::{
     auth::{AuthError, Identity},
     conn::Conn,
+    cursors::Position,
     dialect::{Dialect, Keeps},
     hub::{Entered, Start},
 };
@@ -47,10 +48,16 @@ impl Gateway {
 
     /// One who wants nothing of what was before goes on from here, should it come back.
     pub(super) async fn keep_start(&self, conn: &Conn, user: &str, start: &Start, entered: &Entered) {
-        let begins = !entered.resumed && *start != Start::Beginning;
-        if conn.dialect.keeps() == Keeps::Server && begins {
-            let cursor = entered.cursor.clone();
-            self.cursors.begin(&user.into(), conn.dialect.name(), cursor).await;
+        if conn.dialect.keeps() != Keeps::Server {
+            return;
+        }
+        let (user, dialect) = (Arc::from(user), conn.dialect.name());
+        let from_start = *start == Start::Beginning;
+        conn.begins((!from_start).then(|| entered.cursor.clone()));
+        self.cursors.came(&user, dialect);
+        if !entered.resumed && !from_start {
+            let others = || self.owed(&user, conn.dialect);
+            self.cursors.begin(&user, dialect, entered.cursor.clone(), others).await;
         }
     }
 
@@ -59,7 +66,30 @@ impl Gateway {
         if let Some(cursor) = conn.proven(payload)
             && let Some(member) = conn.member()
         {
-            self.cursors.note(&member.user, conn.dialect.name(), cursor);
+            let others = || self.owed(&member.user, conn.dialect);
+            self.cursors.note(&member.user, conn.dialect.name(), cursor, others);
         }
+    }
+
+    /// A connection that knows no cursors ends: what it has not proved holds the others of its user back.
+    pub(super) fn leave_position(&self, conn: &Arc<Conn>, user: &Arc<str>) {
+        if conn.dialect.keeps() != Keeps::Server {
+            return;
+        }
+        if let Some(at) = conn.owes() {
+            let others = self.hub.local_connections(user);
+            let alone = !others
+                .iter()
+                .any(|other| other.dialect == conn.dialect && !Arc::ptr_eq(other, conn));
+            self.cursors.left(user, conn.dialect.name(), at, alone);
+        }
+        self.cursors.hurry(user, conn.dialect.name());
+    }
+
+    /// How far those of a user's connections have come that have something yet to prove.
+    fn owed(&self, user: &str, dialect: Dialect) -> Vec<Position> {
+        let here = self.hub.local_connections(user);
+        let same = here.iter().filter(|conn| conn.dialect == dialect);
+        same.filter_map(|conn| conn.owes()).collect()
     }
 }

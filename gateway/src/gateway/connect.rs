@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use herald_proto::{
     CloseCode, ErrorCode, Target,
     cluster::{ConnectCommand, ConnectionInfo, Replace, ReplaceCommand, UserConnection},
@@ -38,6 +39,12 @@ pub struct Refused {
     pub code: CloseCode,
 }
 
+/// A client who is a member of all that is its own, and has yet to be welcomed.
+pub struct Admitted {
+    welcome: Bytes,
+    entered: Entered,
+}
+
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
         let code = match failure.code {
@@ -65,6 +72,19 @@ impl Gateway {
         identity: &Identity,
         options: &ConnectOptions,
     ) -> Result<(), Refused> {
+        let admitted = self.prepare(conn, tag, identity, options).await?;
+        self.welcome(conn, admitted);
+        Ok(())
+    }
+
+    /// All of [`Self::connect`] but the welcome: from here on nothing that is stored is missed. What comes waits.
+    pub async fn prepare(
+        &self,
+        conn: &Arc<Conn>,
+        tag: &Tag,
+        identity: &Identity,
+        options: &ConnectOptions,
+    ) -> Result<Admitted, Refused> {
         let start = match conn.dialect.keeps() {
             Keeps::Client => start(options)?,
             Keeps::Server | Keeps::Nobody => self.kept_start(conn.dialect, &identity.user).await?,
@@ -78,7 +98,7 @@ impl Gateway {
             cursor: Some(entered.cursor.to_string()),
             resumed: entered.resumed,
             gap: entered.gap,
-            ping: u32::try_from(self.limits.ping_interval.as_secs())
+            ping: u32::try_from(self.limits.now().ping_interval.as_secs())
                 .unwrap_or(u32::MAX)
                 .max(1),
             expires: identity.expires,
@@ -86,10 +106,15 @@ impl Gateway {
         };
         let welcome = conn.dialect.answer(tag, &Answer::Connected(Box::new(connected)));
         self.keep_start(conn, &identity.user, &start, &entered).await;
-        conn.release(Some(welcome));
-        self.hub.follow(conn, entered);
+        Ok(Admitted { welcome, entered })
+    }
+
+    /// Lets out what has waited, and gives what was missed.
+    pub fn welcome(&self, conn: &Arc<Conn>, admitted: Admitted) {
+        conn.release(Some(admitted.welcome));
+        self.hub.follow(conn, admitted.entered);
+        conn.welcomed();
         self.paths.terms(conn.dialect).keeper.watch(conn);
-        Ok(())
     }
 
     /// The same without a welcome: what comes from now on waits until the outbox is released, and what was missed until
@@ -253,10 +278,11 @@ impl Gateway {
             .filter(|other| serial(&other.id) < serial(&conn.id) && other.outbox.is_open());
         let here = here.filter_map(presence::info);
         let others: Vec<ConnectionInfo> = here.chain(crowd::elsewhere(elsewhere)).collect();
-        match self.crowd.on_connect(&new, &others) {
+        let rules = self.limits.now().crowd();
+        match rules.on_connect(&new, &others) {
             Verdict::Replaces(ids) => Ok(ids),
             Verdict::TooMany => {
-                let most = self.crowd.most;
+                let most = rules.most;
                 Err(Refused {
                     failure: Failure::forbidden(format!("a user may have {most} connections")),
                     code: CloseCode::TooManyConnections,

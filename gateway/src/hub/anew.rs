@@ -14,8 +14,11 @@ use tracing::warn;
 use super::{Hub, fanout};
 use crate::event::Push;
 
-/// A leader may have yet to apply what a replica shows already, for moments.
-const A_MOMENT: Duration = Duration::from_secs(1);
+/// Between two looks at the log's end: routers let it grow once a second.
+const LOOK: Duration = Duration::from_millis(1_200);
+const LOOKS: usize = 4;
+/// So often it must have been seen to grow.
+const GROWN: usize = 2;
 
 impl Hub {
     /// Called by each sweep before all else, and by nobody else: nothing of the sweep's may go on meanwhile.
@@ -63,14 +66,33 @@ impl Hub {
         }
     }
 
+    /// Whether the log ends before a place that it once had. A leader that has stood still, or was cut off from the other
+    /// servers, takes itself for the leader for some seconds more, and tells an old end; and a new one may have yet to apply
+    /// what it has, for moments. So this is believed only of a log that goes on growing, and still ends before that place.
+    pub(super) async fn ends_before(&self, place: u64) -> Result<bool, BusError> {
+        let (mut last, mut grown) = (u64::MAX, 0);
+        for _ in 0..LOOKS {
+            let bounds = self.bus.log.bounds().await?;
+            if bounds.last >= place {
+                return Ok(false);
+            }
+            grown = if bounds.last > last { grown + 1 } else { 0 };
+            if grown == GROWN {
+                return Ok(true);
+            }
+            last = bounds.last;
+            sleep(LOOK).await;
+        }
+        Err(BusError::Unavailable(
+            "the log's end is not known: it does not grow".to_owned(),
+        ))
+    }
+
     /// `before` is what the last sweep found.
     async fn has_lost_its_end(&self, before: Bounds, now: Bounds) -> Result<bool, BusError> {
         let seen = before.last.max(self.watermark());
-        if now.last < seen {
-            sleep(A_MOMENT).await;
-            if self.bus.log.bounds().await?.last < seen {
-                return Ok(true);
-            }
+        if now.last < seen && self.ends_before(seen).await? {
+            return Ok(true);
         }
         if before.last == 0 || now == before {
             return Ok(false);

@@ -102,9 +102,8 @@ impl Hub {
             {
                 conn.progress.begin(cursor.sequence);
                 // Without room for it, the next sweep's does as well.
-                if !conn.tell_cursor(&cursor, || conn.dialect.push(&Push::Cursor(cursor.to_string()))) {
-                    conn.progress.gave(hub.round());
-                }
+                let push = || conn.dialect.push(&Push::Cursor(cursor.to_string()));
+                conn.tell_cursor(&cursor, hub.round(), || true, push);
             }
             conn.progress.caught_up();
         });

@@ -54,7 +54,7 @@ fn trace(message: &Message, target: &Target, receivers: usize, comes: Comes) -> 
     }
     let (id, offset) = (message.id.as_str(), message.offset.as_deref());
     debug!(
-        message = id,
+        message_id = id,
         offset,
         to = target.kind(),
         receivers,

@@ -261,11 +261,8 @@ impl Hub {
         let push = Push::Cursor(cursor.to_string());
         let mut encoded = Encoded::new(&push);
         for conn in connected {
-            if conn.progress.wants_cursor(round, cursor.sequence)
-                && !conn.tell_cursor(cursor, || encoded.frame(conn.dialect).clone())
-            {
-                conn.progress.gave(round);
-            }
+            let wanted = || conn.progress.wants_cursor(round, cursor.sequence);
+            conn.tell_cursor(cursor, round, wanted, || encoded.frame(conn.dialect).clone());
         }
     }
 }

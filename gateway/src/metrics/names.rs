@@ -3,6 +3,7 @@
 use herald_router::metrics::catalogue::{Metric, SECONDS, counter, gauge, histogram};
 
 pub const CONNECTIONS: &str = "herald_gateway_connections";
+pub const CONNECTIONS_LIMIT: &str = "herald_gateway_connections_limit";
 pub const CONNECTS: &str = "herald_gateway_connects_total";
 pub const CLOSES: &str = "herald_gateway_closes_total";
 pub const REFUSED: &str = "herald_gateway_refused_upgrades_total";
@@ -64,6 +65,10 @@ pub const METRICS: &[Metric] = &[
     gauge(
         CONNECTIONS,
         "Open connections, by dialect and state: connecting (the client is not known yet), connected, or closing",
+    ),
+    gauge(
+        CONNECTIONS_LIMIT,
+        "Connections that this node takes: limits.connections, or fewer where there are fewer file descriptors",
     ),
     counter(CONNECTS, "Connections whose client became known, by dialect"),
     counter(

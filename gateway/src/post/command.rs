@@ -1,6 +1,6 @@
 //! `POST /command`: one native JSON command, and its answer.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc};
 
 use herald_proto::ErrorCode;
 use herald_router::{
@@ -9,7 +9,7 @@ use herald_router::{
 };
 use hyper::{Method, Request, Response};
 
-use super::{answered, authorized, failed, limited, only};
+use super::{answered, authorized, failed, limited, limited_bytes, only};
 use crate::{
     auth::Identity,
     conn::{command::Job, query::Asking},
@@ -17,7 +17,6 @@ use crate::{
     event::{Answer, BadFrame, Command, Inbound},
     gateway::Gateway,
     http_body, metrics,
-    rate::Rate,
     services::{self, Caller},
     session::{Action, Beside, Session},
 };
@@ -37,11 +36,16 @@ pub async fn command(gateway: &Arc<Gateway>, request: Request<Incoming>, client:
         return answered(None, &answer);
     }
     // What fits into a frame fits here.
-    let (id, answer) = match http_body::read(request, gateway.limits.frame).await {
-        Ok(body) => match decode(body) {
-            Ok(inbound) => (inbound.tag.id(), answer(gateway, &identity, inbound, client).await),
-            Err(bad) => (bad.tag.id(), bad.failure.into()),
-        },
+    let (id, answer) = match http_body::read(request, gateway.limits.now().frame).await {
+        Ok(body) => {
+            if let Err(answer) = limited_bytes(gateway, &identity.user, body.len()) {
+                return answered(None, &answer);
+            }
+            match decode(body) {
+                Ok(inbound) => (inbound.tag.id(), answer(gateway, &identity, inbound, client).await),
+                Err(bad) => (bad.tag.id(), bad.failure.into()),
+            }
+        }
         Err(failure) => (None, Failure::from(failure).into()),
     };
     answered(id, &answer)
@@ -61,9 +65,9 @@ async fn answer(gateway: &Arc<Gateway>, identity: &Identity, inbound: Inbound, c
         Command::Refresh { .. } => return needs_a_connection("refresh"),
         _ => {}
     }
-    let mut session = Session::new(Rate::unlimited());
+    let mut session = Session::new();
     session.connected(identity);
-    match session.on_frame(Ok(inbound), Instant::now()) {
+    match session.on_frame(Ok(inbound), Ok(())) {
         Action::Answer(_, answer) | Action::Refuse(_, answer, _) => answer,
         Action::Ordered { command, .. } => {
             // Nobody else ever has this id, so that nothing else passes for a retry of this.

@@ -23,8 +23,9 @@ use hyper::{
 use metrics::Counter;
 use tokio::time::timeout;
 
-use super::{draining, failed, guest::Guest, identified, only, too_many};
+use super::{NotNow, guest::Guest, identified, only, too_many};
 use crate::{
+    addresses::Room,
     auth::source,
     conn::{
         Conn,
@@ -60,13 +61,13 @@ pub async fn events(gateway: &Arc<Gateway>, request: Request<Incoming>, client: 
             }
             response
         }
-        Err(failure) => failed(failure),
+        Err(not_now) => not_now.into(),
     }
 }
 
 /// All that can fail fails here, with a status: browsers end for good on any but 200.
-async fn open(gateway: &Arc<Gateway>, request: &Request<Incoming>, client: IpAddr) -> Result<Body, Failure> {
-    draining(gateway)?;
+async fn open(gateway: &Arc<Gateway>, request: &Request<Incoming>, client: IpAddr) -> Result<Body, NotNow> {
+    gateway.accepts()?;
     let query = request.uri().query().unwrap_or_default();
     let query: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(query.as_bytes()).collect();
     let token = source::find_without_upgrade(request.headers(), &query);
@@ -75,7 +76,8 @@ async fn open(gateway: &Arc<Gateway>, request: &Request<Incoming>, client: IpAdd
     gateway::start(&options)?;
     let watched = watched(&query)?;
     let slot = gateway.addresses.connect(client).map_err(too_many)?;
-    let mut guest = Guest::new(gateway, Dialect::Events, true, client, slot);
+    let room = Room::new(slot, gateway.capacity.guest()?);
+    let mut guest = Guest::new(gateway, Dialect::Events, true, client, room);
     let connected = guest.connect(&identity, &options).await;
     connected.map_err(|refused| refused.failure)?;
     if let Some(users) = watched {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use herald_proto::limits;
 
 use crate::{
-    addresses::Slot,
+    addresses::Room,
     auth::Identity,
     conn::{Conn, sink::Sink},
     dialect::Dialect,
@@ -25,19 +25,19 @@ pub struct Guest {
     /// It ends because it has been given an answer.
     answered: bool,
     _open: OpenGuard,
-    _address: Option<Slot>,
+    _room: Room,
 }
 
 impl Guest {
     /// `counts`: as one of its user's connections.
-    pub fn new(gateway: &Arc<Gateway>, dialect: Dialect, counts: bool, client: IpAddr, address: Option<Slot>) -> Self {
+    pub fn new(gateway: &Arc<Gateway>, dialect: Dialect, counts: bool, client: IpAddr, room: Room) -> Self {
         let (conn, open) = gateway.open(dialect, Sink::answer(counts), client);
         Self {
             gateway: gateway.clone(),
             conn,
             answered: false,
             _open: open,
-            _address: address,
+            _room: room,
         }
     }
 

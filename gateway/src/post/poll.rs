@@ -15,12 +15,13 @@ use hyper::{
 use serde::Deserialize;
 
 use super::{
-    answered, authorized, draining, failed,
+    NotNow, answered, authorized, failed,
     guest::Guest,
     limited, only, too_many,
     turn::{self, Turn},
 };
 use crate::{
+    addresses::Room,
     auth::Identity,
     conn::pull::Pull,
     dialect::{Dialect, object::Object},
@@ -75,7 +76,7 @@ pub async fn poll(gateway: &Arc<Gateway>, request: Request<Incoming>, client: Ip
     }
     match take_turn(gateway, &identity, request, client).await {
         Ok(turn) => answer(&turn),
-        Err(failure) => failed(failure),
+        Err(not_now) => not_now.into(),
     }
 }
 
@@ -84,7 +85,7 @@ async fn take_turn(
     identity: &Identity,
     request: Request<Incoming>,
     client: IpAddr,
-) -> Result<Turn, Failure> {
+) -> Result<Turn, NotNow> {
     let ask = Ask::parse(&http_body::read(request, MOST).await?)?;
     let wait = ask.wait()?;
     let options = ConnectOptions {
@@ -93,15 +94,16 @@ async fn take_turn(
         device: ask.device,
     };
     let start = gateway::start(&options)?;
-    draining(gateway)?;
+    gateway.accepts()?;
     let slot = gateway.addresses.hold(client).map_err(too_many)?;
-    let mut guest = Guest::new(gateway, Dialect::Poll, !wait.is_zero(), client, slot);
+    let room = Room::new(slot, gateway.capacity.poll()?);
+    let mut guest = Guest::new(gateway, Dialect::Poll, !wait.is_zero(), client, room);
     let begun = guest.begin(identity, &start, options.device.as_deref()).await;
     let entered = begun.map_err(|refused| refused.failure)?;
     let mut pull = Pull::new(guest.conn.clone());
     let turn = turn::take(&gateway.hub, &mut pull, &start, entered, wait).await;
     if let Some(failure) = turn.ending.and_then(failure) {
-        return Err(failure);
+        return Err(failure.into());
     }
     guest.answered();
     Ok(turn)

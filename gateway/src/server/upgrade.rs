@@ -3,17 +3,21 @@
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use herald_router::http::{Body, Incoming};
-use hyper::{Method, Request, Response, StatusCode, Version, header};
+use herald_proto::CloseCode;
+use herald_router::http::{self, Body, Incoming};
+use hyper::{Method, Request, Response, StatusCode, Version, header, upgrade::Upgraded};
 
-use super::{claim, refuse};
+use super::{claim, full, refuse};
 use crate::{
-    addresses::{Refusal, Slot},
+    addresses::{Refusal, Room},
     auth::source,
-    conn::reader::{self, Opening, Token},
+    conn::{
+        early::Early,
+        reader::{self, Opening, Token},
+    },
     dialect::Dialect,
     event::ConnectOptions,
-    gateway::Gateway,
+    gateway::{Gateway, Refused},
     metrics,
     paths::Found,
 };
@@ -27,13 +31,13 @@ pub(super) fn query(request: &Request<Incoming>) -> Query<'_> {
 
 /// A native client.
 pub(super) fn native(gateway: &Arc<Gateway>, request: Request<Incoming>, client: IpAddr) -> Response<Body> {
-    let slot = match admitted(gateway, &request, client) {
-        Ok(slot) => slot,
+    let room = match admitted(gateway, &request, client) {
+        Ok(room) => room,
         Err(refusal) => return *refusal,
     };
     let known = known_subprotocol(&request);
     let opening = opening(gateway, &request, known.unwrap_or(Dialect::Json));
-    upgraded(gateway, request, client, slot, opening, known)
+    upgraded(gateway, request, client, room, opening, known)
 }
 
 /// A client of one of the articles.
@@ -43,8 +47,8 @@ pub(super) async fn article(
     client: IpAddr,
     found: Found,
 ) -> Response<Body> {
-    let slot = match admitted(gateway, &request, client) {
-        Ok(slot) => slot,
+    let room = match admitted(gateway, &request, client) {
+        Ok(room) => room,
         Err(refusal) => return *refusal,
     };
     let dialect = found.dialect;
@@ -52,22 +56,43 @@ pub(super) async fn article(
         Ok(token) => token,
         Err(refusal) => return refusal.into(),
     };
-    let opening = Opening {
-        dialect,
-        token,
-        options: ConnectOptions::default(),
-    };
     // Of what browsers offer beside a token one must be chosen, though another dialect is spoken.
     let known = known_subprotocol(&request);
-    upgraded(gateway, request, client, slot, opening, known)
+    let identity = match token {
+        Token::Good(identity) => identity,
+        token => {
+            let opening = Opening {
+                dialect,
+                token,
+                options: ConnectOptions::default(),
+            };
+            return upgraded(gateway, request, client, room, opening, known);
+        }
+    };
+    match Early::admit(gateway, dialect, identity, client, room).await {
+        Ok(early) => switching(gateway, request, known, async move |socket| early.start(socket)),
+        Err(refused) => not_admitted(refused),
+    }
+}
+
+/// It would only come again at once: a node that is not well asks for patience.
+fn not_admitted(Refused { failure, code }: Refused) -> Response<Body> {
+    let status = match code {
+        CloseCode::TooManyConnections => 429,
+        _ => failure.code.http_status(),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    metrics::refused("admission");
+    let mut response = http::text(status, format!("{}\n", failure.message));
+    if failure.code.retry() {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// It may be upgraded, and its address has room. Boxed: refusals are rare, and large.
-fn admitted(
-    gateway: &Gateway,
-    request: &Request<Incoming>,
-    client: IpAddr,
-) -> Result<Option<Slot>, Box<Response<Body>>> {
+fn admitted(gateway: &Gateway, request: &Request<Incoming>, client: IpAddr) -> Result<Room, Box<Response<Body>>> {
     let no = |status, reason, text| Err(Box::new(refuse(status, reason, text)));
     if request.method() != Method::GET {
         return no(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET\n");
@@ -87,34 +112,48 @@ fn admitted(
     if !is_handshake(request) {
         return no(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n");
     }
+    gateway.accepts().map_err(|draining| Box::new(full(draining)))?;
+    // First its own, so that one address cannot use up what the node takes of all.
     let slot = gateway.addresses.connect(client);
     let slot = slot.map_err(|refusal| Box::new(too_many(refusal)))?;
-    if gateway.stop.is_cancelled() {
-        return no(StatusCode::SERVICE_UNAVAILABLE, "draining", "shutting down\n");
-    }
-    Ok(slot)
+    let place = gateway.capacity.upgrade();
+    let place = place.map_err(|reason| Box::new(full(reason)))?;
+    Ok(Room::new(slot, place))
 }
 
 fn upgraded(
     gateway: &Arc<Gateway>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     client: IpAddr,
-    slot: Option<Slot>,
+    room: Room,
     opening: Opening,
     subprotocol: Option<Dialect>,
 ) -> Response<Body> {
+    let connections = gateway.clone();
+    switching(gateway, request, subprotocol, async move |socket| {
+        reader::start(&connections, socket, opening, client, room).await;
+    })
+}
+
+/// Answers with the 101, and begins once the socket is there.
+fn switching<B, F>(
+    gateway: &Gateway,
+    mut request: Request<Incoming>,
+    subprotocol: Option<Dialect>,
+    begin: B,
+) -> Response<Body>
+where
+    B: FnOnce(Upgraded) -> F + Send + 'static,
+    F: Future<Output = ()> + Send,
+{
     let (response, upgrade) = match fastwebsockets::upgrade::upgrade(&mut request) {
         Ok(upgraded) => upgraded,
         Err(_) => return refuse(StatusCode::BAD_REQUEST, "handshake", "not a WebSocket handshake\n"),
     };
-    let connections = gateway.clone();
     gateway.tasks.spawn(async move {
         match upgrade.await {
             // Of fastwebsockets' own connection only the socket is of use.
-            Ok(socket) => {
-                let socket = socket.into_inner().into_inner();
-                reader::start(&connections, socket, opening, client, slot).await;
-            }
+            Ok(socket) => begin(socket.into_inner().into_inner()).await,
             Err(error) => tracing::debug!(%error, "an upgrade that did not come about"),
         }
     });

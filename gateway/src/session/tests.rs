@@ -4,7 +4,7 @@ use super::*;
 use crate::event::{Call, Connect};
 
 fn session(connected: bool) -> Session {
-    let mut session = Session::new(Rate::new(10, 20));
+    let mut session = Session::new();
     if connected {
         session.connected(&Identity {
             user: "alice".to_owned(),
@@ -27,9 +27,8 @@ fn inbound(command: Command) -> Result<Inbound, BadFrame> {
 
 #[test]
 fn the_first_frame_must_be_connect() {
-    let now = Instant::now();
     for frame in [inbound(Command::Ping), Err(BadFrame::new(None, "no JSON"))] {
-        let action = session(false).on_frame(frame, now);
+        let action = session(false).on_frame(frame, Ok(()));
         assert!(
             matches!(action, Action::Refuse(_, _, CloseCode::NotTheProtocol)),
             "{action:?}"
@@ -39,24 +38,20 @@ fn the_first_frame_must_be_connect() {
         token: "t".to_owned(),
         ..Connect::default()
     };
-    let action = session(false).on_frame(inbound(Command::Connect(connect.clone())), now);
+    let action = session(false).on_frame(inbound(Command::Connect(connect.clone())), Ok(()));
     assert!(matches!(action, Action::Connect { .. }));
-    let action = session(true).on_frame(inbound(Command::Connect(connect)), now);
+    let action = session(true).on_frame(inbound(Command::Connect(connect)), Ok(()));
     assert!(matches!(action, Action::Answer(_, Answer::Error(e)) if e.code == ErrorCode::BadRequest));
 }
 
 #[test]
 fn ten_bad_frames_in_a_row_close() {
     let mut session = session(true);
-    let mut now = Instant::now();
-    let mut bad = |session: &mut Session| {
-        now += Duration::from_secs(1);
-        session.on_frame(Err(BadFrame::new(None, "no JSON")), now)
-    };
+    let bad = |session: &mut Session| session.on_frame(Err(BadFrame::new(None, "no JSON")), Ok(()));
     for _ in 0..9 {
         assert!(matches!(bad(&mut session), Action::Answer(..)));
     }
-    let pong = session.on_frame(inbound(Command::Ping), Instant::now() + Duration::from_secs(9));
+    let pong = session.on_frame(inbound(Command::Ping), Ok(()));
     assert!(matches!(pong, Action::Answer(_, Answer::Pong)));
     for _ in 0..9 {
         assert!(matches!(bad(&mut session), Action::Answer(..)));
@@ -68,25 +63,21 @@ fn ten_bad_frames_in_a_row_close() {
 }
 
 #[test]
-fn a_flood_is_limited_and_then_closed() {
+fn who_is_too_fast_is_told_when_to_go_on_and_closed_if_it_is_a_flood() {
     let mut session = session(true);
-    let now = Instant::now();
-    let mut answered = 0;
-    loop {
-        match session.on_frame(inbound(Command::Ping), now) {
-            Action::Answer(_, Answer::Pong) => answered += 1,
-            Action::Answer(_, Answer::Error(e)) => {
-                assert_eq!(e.code, ErrorCode::RateLimited);
-                assert!(e.after_ms.is_some_and(|ms| (1..=100).contains(&ms)));
-            }
-            Action::Refuse(_, _, code) => {
-                assert_eq!(code, CloseCode::RateLimited);
-                break;
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    assert_eq!(answered, 20, "the burst");
+    let mut too_fast = |is_flood| {
+        let wait = Duration::from_micros(100);
+        session.on_frame(inbound(Command::Ping), Err(TooFast { wait, is_flood }))
+    };
+    let told = too_fast(false);
+    assert!(
+        matches!(&told, Action::Answer(Tag::Id(1), Answer::Error(e)) if e.code == ErrorCode::RateLimited && e.after_ms == Some(1)),
+        "{told:?}"
+    );
+    assert!(matches!(
+        too_fast(true),
+        Action::Refuse(Tag::Id(1), _, CloseCode::RateLimited)
+    ));
 }
 
 #[test]
@@ -113,7 +104,7 @@ fn questions_run_beside_and_have_no_number() {
         (Command::Unwatch { users: users() }, Beside::Unwatch { users: users() }),
         (Command::Call(call.clone()), Beside::Call(call)),
     ] {
-        let action = session.on_frame(inbound(asked), Instant::now());
+        let action = session.on_frame(inbound(asked), Ok(()));
         assert_eq!(
             action,
             Action::Beside {
@@ -122,7 +113,7 @@ fn questions_run_beside_and_have_no_number() {
             }
         );
     }
-    let action = session.on_frame(inbound(Command::Join { group: "g".to_owned() }), Instant::now());
+    let action = session.on_frame(inbound(Command::Join { group: "g".to_owned() }), Ok(()));
     assert!(matches!(action, Action::Ordered { serial: 1, .. }));
 }
 
@@ -130,7 +121,7 @@ fn questions_run_beside_and_have_no_number() {
 fn ordered_commands_are_numbered() {
     let mut session = session(true);
     for expected in 1..4 {
-        let action = session.on_frame(inbound(Command::Join { group: "g".to_owned() }), Instant::now());
+        let action = session.on_frame(inbound(Command::Join { group: "g".to_owned() }), Ok(()));
         assert!(matches!(action, Action::Ordered { serial, .. } if serial == expected));
     }
 }

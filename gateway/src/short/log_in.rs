@@ -20,7 +20,7 @@ pub(super) async fn serve(
 ) -> Result<Response<Body>, Refusal> {
     // Before anything is read: who may not try is to cost nothing.
     gateway.login.may_try(client)?;
-    let body = http_body::read(request, gateway.limits.http_body).await?;
+    let body = http_body::read(request, gateway.limits.now().http_body).await?;
     let envelope = Envelope::parse(&body).map_err(Refusal::bad_request)?;
     let outcome = gateway
         .login

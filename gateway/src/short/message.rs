@@ -20,7 +20,9 @@ pub(super) async fn serve(
 ) -> Result<Response<Body>, Refusal> {
     let identity = who(gateway, &request).await?;
     gateway.callers.take(&identity.user).map_err(Refusal::too_often)?;
-    let body = http_body::read(request, gateway.limits.http_body).await?;
+    let body = http_body::read(request, gateway.limits.now().http_body).await?;
+    let taken = gateway.callers.take_bytes(&identity.user, body.len());
+    taken.map_err(Refusal::too_often)?;
     let envelope = Envelope::parse(&body).map_err(Refusal::bad_request)?;
     let route = gateway.routes.message(envelope.msg_id);
     let route = route.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "no service for this msg_id"))?;

@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::watch;
 
-use super::{Appended, Bounds, BusError, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, Newer, Page, Result};
+use super::{
+    Appended, Beats, Bounds, BusError, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, Newer, Page, Result,
+};
 
 /// How often, in parts of a hundred.
 #[derive(Debug, Clone, Copy, Default)]
@@ -162,6 +164,10 @@ impl Log for FaultyLog {
 
     async fn beat(&self) -> Result<()> {
         self.log.beat().await
+    }
+
+    async fn beats(&self) -> Result<Beats> {
+        self.log.beats().await
     }
 
     async fn publish_ephemeral(&self, target: &Target, payload: Bytes) -> Result<()> {

@@ -52,6 +52,23 @@ pub struct Entry {
     pub revision: u64,
 }
 
+/// What a look at a key has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Value(Entry),
+    /// Nothing stands. The revision of the trace that a deletion has left; 0 where there is none.
+    Gone(u64),
+}
+
+impl Standing {
+    pub fn revision(&self) -> u64 {
+        match self {
+            Self::Value(entry) => entry.revision,
+            Self::Gone(trace) => *trace,
+        }
+    }
+}
+
 /// What [`Kv::select`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
@@ -131,6 +148,13 @@ pub trait Kv: Send + Sync {
 
     /// Leaves nothing behind for long. A key that does not stand is no error.
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<()>;
+
+    /// What stands at the leader, or the trace of what stood: what [`Kv::change`] compares with.
+    async fn look(&self, bucket: Bucket, key: &str) -> Result<Standing>;
+
+    /// Puts a value, or with none makes sure that nothing stands, where all is still as it was `seen`. Fails with `Conflict`
+    /// where it is not: also where the leader that was looked at no longer was one.
+    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: &Standing) -> Result<u64>;
 
     /// All keys that start with the tokens of any of `prefixes`, as in [`Kv::watch`]. From the nearest replicas: may lag
     /// behind an ack. Meant for up to a thousand prefixes with few keys each; a single one with more than a thousand

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use herald_proto::{LogId, Target};
 use tokio::sync::watch;
 
@@ -125,6 +126,9 @@ pub struct LiveSubscription {
     pub(crate) _held: Box<dyn Send + Sync>,
 }
 
+/// Stored beats as they come back live, by their sequences.
+pub type Beats = BoxStream<'static, u64>;
+
 /// What an append came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
@@ -155,6 +159,9 @@ pub trait Log: Send + Sync {
 
     /// Tells the log that time goes on, so that [`Log::newer`] has an `upto`. Never delivered.
     async fn beat(&self) -> Result<()>;
+
+    /// The live copies of everybody's beats, from now on: that one comes proves that what is stored is sent on.
+    async fn beats(&self) -> Result<Beats>;
 
     /// Live copies only: stored nowhere, and in no order with stored ones.
     async fn publish_ephemeral(&self, target: &Target, payload: Bytes) -> Result<()>;

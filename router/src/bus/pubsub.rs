@@ -142,6 +142,9 @@ pub trait PubSub: Send + Sync {
 
     fn state(&self) -> watch::Receiver<BusState>;
 
+    /// The largest message, headers included: beyond it all is `TooLarge`. On NATS as the server said at the last connect.
+    fn max_payload(&self) -> usize;
+
     /// What keeps the bus from being ready, where more is known than that there is no connection; a short line.
     fn trouble(&self) -> Option<String> {
         None

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::Router;
 use crate::{
-    bus::{Bucket, LogEntry},
+    bus::{Bucket, BusError, LogEntry, Standing},
     events::{Event, Kind},
     failure::Failure,
     watches,
@@ -47,10 +47,17 @@ impl Router {
         let ended = standing
             .into_iter()
             .filter(|(key, entry)| watches::membership_start(self, key, &entry.value) < sequence);
+        // Who leaves and joins at the same time is asked by compare-and-set: what is new stays.
         let count = stream::iter(ended)
-            .map(|(key, _)| async move { kv.delete(Bucket::Groups, &key).await })
+            .map(|(key, entry)| async move {
+                match kv.change(Bucket::Groups, &key, None, &Standing::Value(entry)).await {
+                    Ok(_) => Ok(1),
+                    Err(BusError::Conflict) => Ok(0),
+                    Err(error) => Err(error),
+                }
+            })
             .buffer_unordered(AT_ONCE)
-            .try_fold(0, |count, ()| std::future::ready(Ok(count + 1)))
+            .try_fold(0, |count, one| std::future::ready(Ok(count + one)))
             .await?;
         self.directory.write().delete_group(group, sequence);
         // Sent before the answer is, so that no other router lets a member send after it.

@@ -124,7 +124,7 @@ impl Router {
             time: message.time,
         };
         debug!(
-            message = sent.id,
+            message_id = sent.id,
             offset = %log.at(sent.sequence),
             to = target.kind(),
             duplicate = appended.duplicate,
@@ -206,7 +206,7 @@ impl Router {
     async fn pass_on(&self, target: &Target, message: Stored) -> Result<Sent, Failure> {
         let payload = Bytes::from(message.encode_to_vec());
         self.bus.log.publish_ephemeral(target, payload).await?;
-        debug!(message = message.id, to = target.kind(), "passed on");
+        debug!(message_id = message.id, to = target.kind(), "passed on");
         Ok(Sent {
             id: message.id,
             time: message.time,

@@ -22,7 +22,7 @@ use tracing::debug;
 
 use super::Router;
 use crate::{
-    bus::Bucket,
+    bus::{Bucket, BusError, Standing},
     events::{Event, Kind},
     failure::Failure,
     watches,
@@ -32,6 +32,8 @@ use crate::{
 const JOINS_AT_ONCE: usize = 16;
 /// A gateway follows a leave within this, or by the user's log.
 const TOLD_WITHIN: Duration = Duration::from_secs(3);
+/// A membership that others change at the same time is tried so often.
+const TURNS: u32 = 4;
 /// Users of one batch are looked after this many at a time.
 const CONNECTS_AT_ONCE: usize = 16;
 /// Of one answer: half of what NATS carries by default.
@@ -58,28 +60,43 @@ impl Router {
     pub(super) async fn leave(&self, command: MemberCommand) -> Result<reply::Reply, Failure> {
         id::check("user", &command.user)?;
         id::check("group", &command.group)?;
+        for turn in 0..TURNS {
+            if let Some(sequence) = self.try_leave(&command, turn).await? {
+                return Ok(reply::Reply::Done(Done {
+                    sequence,
+                    ..Done::default()
+                }));
+            }
+        }
+        Err(contended())
+    }
+
+    /// None: the membership was changed meanwhile, or a leader that had stood still knew of it no more than of an old one.
+    async fn try_leave(&self, command: &MemberCommand, turn: u32) -> Result<Option<u64>, Failure> {
         let (user, group) = (&command.user, &command.group);
         let key = subject::key(&[group, user]);
-        let mut sequence = 0;
-        if self.bus.kv.get_latest(Bucket::Groups, &key).await?.is_some() {
-            sequence = self.tell(user, group, false, &command.dedup).await?;
-            self.tell_application(user, group, false).await;
-            self.bus.kv.delete(Bucket::Groups, &key).await?;
-            self.directory.write().leave(group, user, sequence);
-            // Sent before the answer is, so that no other router lets the user send after it.
-            let left = MemberLeft {
-                user: user.clone(),
-                group: group.clone(),
-                sequence,
-            };
-            let left = Bytes::from(left.encode_to_vec());
-            self.bus.pubsub.publish(&self.names.left(), left.clone()).await?;
-            self.tell_nodes(user, &command.node, &left).await;
+        let seen = self.bus.kv.look(Bucket::Groups, &key).await?;
+        if let Standing::Gone(_) = seen {
+            let nothing = self.bus.kv.change(Bucket::Groups, &key, None, &seen).await;
+            return unless_contended(nothing.map(|_| 0));
         }
-        Ok(reply::Reply::Done(Done {
+        let sequence = self.tell(user, group, false, &turned(&command.dedup, turn)).await?;
+        self.tell_application(user, group, false).await;
+        let deleted = self.bus.kv.change(Bucket::Groups, &key, None, &seen).await;
+        if unless_contended(deleted)?.is_none() {
+            return Ok(None);
+        }
+        self.directory.write().leave(group, user, sequence);
+        // Sent before the answer is, so that no other router lets the user send after it.
+        let left = MemberLeft {
+            user: user.clone(),
+            group: group.clone(),
             sequence,
-            ..Done::default()
-        }))
+        };
+        let left = Bytes::from(left.encode_to_vec());
+        self.bus.pubsub.publish(&self.names.left(), left.clone()).await?;
+        self.tell_nodes(user, &command.node, &left).await;
+        Ok(Some(sequence))
     }
 
     /// What the user has left must reach none of its devices any more, wherever they are. A node that does not answer
@@ -152,31 +169,45 @@ impl Router {
 
     /// Returns the offset from which on the membership counts.
     async fn add_member(&self, user: &str, group: &str, dedup: &str) -> Result<u64, Failure> {
+        for turn in 0..TURNS {
+            if let Some(sequence) = self.try_add_member(user, group, &turned(dedup, turn)).await? {
+                // The watch will say so too, a little later; what this router answers is true at once.
+                self.directory.write().put_member(group, user, sequence);
+                return Ok(sequence);
+            }
+        }
+        Err(contended())
+    }
+
+    /// None: as for [`Self::try_leave`].
+    async fn try_add_member(&self, user: &str, group: &str, dedup: &str) -> Result<Option<u64>, Failure> {
         let key = subject::key(&[group, user]);
         // Not from the directory: it may still show what the user has just left through another router.
-        let standing = self.bus.kv.get_latest(Bucket::Groups, &key).await?;
-        let sequence = match standing {
-            Some(entry) => watches::membership_start(self, &key, &entry.value),
-            None => {
-                let limit = self.policy().groups_per_user;
-                if self.directory.read().group_count_of(user) >= limit {
-                    return Err(Failure::forbidden(format!("in {limit} groups already, the limit")));
-                }
-                let from_sequence = self.tell(user, group, true, dedup).await?;
-                let log = self.bus.log.id().borrow().clone();
-                let value = Membership {
-                    log: log.map(|id| id.to_string()).unwrap_or_default(),
-                    from_sequence,
-                };
-                let value = Bytes::from(value.encode_to_vec());
-                self.tell_application(user, group, true).await;
-                self.bus.kv.put(Bucket::Groups, &key, value, None).await?;
-                from_sequence
+        let seen = self.bus.kv.look(Bucket::Groups, &key).await?;
+        if let Standing::Value(entry) = &seen {
+            let start = watches::membership_start(self, &key, &entry.value);
+            if self.directory.read().is_member(group, user) {
+                return Ok(Some(start));
             }
+            // The two disagree: a write tells who is right.
+            let same = Some(entry.value.clone());
+            let written = self.bus.kv.change(Bucket::Groups, &key, same, &seen).await;
+            return unless_contended(written.map(|_| start));
+        }
+        let limit = self.policy().groups_per_user;
+        if self.directory.read().group_count_of(user) >= limit {
+            return Err(Failure::forbidden(format!("in {limit} groups already, the limit")));
+        }
+        let from_sequence = self.tell(user, group, true, dedup).await?;
+        let log = self.bus.log.id().borrow().clone();
+        let value = Membership {
+            log: log.map(|id| id.to_string()).unwrap_or_default(),
+            from_sequence,
         };
-        // The watch will say so too, a little later; what this router answers is true at once.
-        self.directory.write().put_member(group, user, sequence);
-        Ok(sequence)
+        let value = Bytes::from(value.encode_to_vec());
+        self.tell_application(user, group, true).await;
+        let written = self.bus.kv.change(Bucket::Groups, &key, Some(value), &seen).await;
+        unless_contended(written.map(|_| from_sequence))
     }
 
     /// Before it is done: one who asks again, because this router died, is told that nothing has changed.
@@ -212,5 +243,26 @@ impl Router {
             }
         }
         Ok(false)
+    }
+}
+
+/// None: somebody else has changed the key.
+fn unless_contended<T>(outcome: Result<T, BusError>) -> Result<Option<T>, Failure> {
+    match outcome {
+        Ok(done) => Ok(Some(done)),
+        Err(BusError::Conflict) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn contended() -> Failure {
+    BusError::Unavailable("the membership is being changed by others".to_owned()).into()
+}
+
+/// What is told another time is another message.
+fn turned(dedup: &str, turn: u32) -> String {
+    match turn {
+        0 => dedup.to_owned(),
+        turn => format!("{dedup}.{turn}"),
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-use super::{Body, Cut, Handler, Incoming, streams, streams::Streams, text};
+use super::{Body, Cut, End, Handler, Incoming, streams, streams::Streams, text};
 use crate::tls::{self, Tls};
 
 /// A request's head must be here within this.
@@ -41,7 +41,7 @@ const PONG: Duration = Duration::from_secs(10);
 pub(super) struct Serving<H: Handler> {
     pub handler: Arc<H>,
     pub peer: SocketAddr,
-    pub stop: CancellationToken,
+    pub end: End,
     pub tasks: TaskTracker,
     /// Held while HTTP is spoken.
     pub _admission: H::Admission,
@@ -61,7 +61,7 @@ pub(super) async fn run<H: Handler>(stream: TcpStream, tls: Option<Arc<Tls>>, se
 
 async fn secured<H: Handler>(stream: TcpStream, tls: &Tls, serving: Serving<H>) -> hyper::Result<()> {
     let accepted = tls.accept(stream, serving.peer);
-    let accepted = serving.stop.run_until_cancelled(Box::pin(accepted)).await;
+    let accepted = serving.end.closed.run_until_cancelled(Box::pin(accepted)).await;
     let Some(stream) = accepted.flatten() else {
         return Ok(());
     };
@@ -76,8 +76,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let cut = Cut::default();
+    let begun = CancellationToken::new();
     let (handler, peer, given) = (serving.handler.clone(), serving.peer, cut.clone());
-    let service = service_fn(move |request| answer(handler.clone(), request, peer, given.clone()));
+    let (begins, closing) = (begun.clone(), serving.end.closing.clone());
+    let service = service_fn(move |request| {
+        begins.cancel();
+        let (answer, closing) = (answer(handler.clone(), request, peer, given.clone()), closing.clone());
+        async move {
+            let mut answer = answer.await?;
+            if closing.is_cancelled() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
@@ -87,7 +100,14 @@ where
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = serving.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = serving.end.closing.cancelled() => {}
+        () = cut.cut() => return Ok(()),
+    }
+    // Told to shut down before anything has come, hyper would close over the request that is on its way.
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = begun.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = serving.end.closed.cancelled() => return Ok(()),
         () = cut.cut() => return Ok(()),
     }
     tokio::select! {
@@ -119,7 +139,7 @@ where
     tokio::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = serving.stop.cancelled() => {}
+        () = serving.end.closing.cancelled() => {}
         () = streams.idle(IDLE) => {}
     }
     // Requests that are under way are answered.

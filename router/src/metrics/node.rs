@@ -7,7 +7,10 @@ use metrics_process::Collector;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
 use super::catalogue::{Metric, counter, gauge};
-use crate::bus::{Bus, BusState};
+use crate::{
+    bus::{Bus, BusState},
+    health::Condition,
+};
 
 const BUILD: &str = "herald_build_info";
 const BUS_READY: &str = "herald_bus_ready";
@@ -17,6 +20,7 @@ const BUS_DISCONNECTS: &str = "herald_bus_disconnects_total";
 const BUS_SLOW: &str = "herald_bus_slow_consumers_total";
 const BUS_REFUSALS: &str = "herald_bus_refusals_total";
 const BUS_CALLS: &str = "herald_bus_waiting_calls";
+const CONDITION: &str = "herald_ready_condition";
 const RELOADS: &str = "herald_config_reloads_total";
 const RELOADED: &str = "herald_config_last_reload_timestamp_seconds";
 const WORKERS: &str = "herald_runtime_workers";
@@ -48,6 +52,10 @@ pub const METRICS: &[Metric] = &[
         "Attempts to connect to NATS that failed, by reason: credentials, tls, or other (no server there, a network's fault)",
     ),
     gauge(BUS_CALLS, "Calls that wait for their answer over NATS"),
+    gauge(
+        CONDITION,
+        "1 while a condition of readiness holds, by its name, else 0; the node is ready while all hold",
+    ),
     counter(
         RELOADS,
         "Readings of the configuration on SIGHUP, by outcome: done, or refused, in which case nothing changed",
@@ -154,7 +162,7 @@ impl Refusal {
         let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
         if says(&["authorization", "signing nonce", "authentication"]) {
             Self::Credentials
-        } else if says(&["tls", "certificate"]) {
+        } else if says(&["tls", "certificate", "fatal alert", "handshake"]) {
             Self::Tls
         } else {
             Self::Other
@@ -231,4 +239,11 @@ fn unix_seconds() -> f64 {
 #[allow(clippy::cast_precision_loss)] // far below 2^52
 fn number(count: usize) -> f64 {
     count as f64
+}
+
+/// As they were when `/metrics` was asked for.
+pub fn conditions(conditions: &[Condition]) {
+    for Condition { name, fault } in conditions {
+        measure!(CONDITION, "condition" => *name).set(if fault.is_none() { 1.0 } else { 0.0 });
+    }
 }

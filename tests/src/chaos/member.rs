@@ -25,6 +25,9 @@ const GROUPS: [&str; 4] = ["m0", "m1", "m2", "m3"];
 /// A connect or a command that takes longer is tried elsewhere.
 const ANSWER: Duration = Duration::from_secs(6);
 
+/// A command that was not answered may be carried out so much later, as by a router that stood still: longer than any does.
+const LATE: Duration = Duration::from_secs(15);
+
 /// The groups of each user, of those about which the last answer is known.
 pub type Memberships = BTreeMap<String, Known>;
 
@@ -32,6 +35,8 @@ pub type Memberships = BTreeMap<String, Known>;
 pub struct Known {
     pub member: BTreeSet<String>,
     pub not: BTreeSet<String>,
+    /// When a command about the group last went unanswered.
+    unanswered: BTreeMap<String, Instant>,
     /// A refusal that no client should have got.
     pub fault: Option<String>,
 }
@@ -90,12 +95,15 @@ impl Member {
             if give_up.run_until_cancelled(self.change(group, join)).await.is_none() {
                 break;
             }
-            let known = if join {
-                &mut self.known.member
-            } else {
-                &mut self.known.not
-            };
-            known.insert(group.to_owned());
+            let unanswered = self.known.unanswered.get(group);
+            if unanswered.is_none_or(|at| at.elapsed() > LATE) {
+                let known = if join {
+                    &mut self.known.member
+                } else {
+                    &mut self.known.not
+                };
+                known.insert(group.to_owned());
+            }
             let pause = rand::rng().random_range(20..400);
             sleep(Duration::from_millis(pause)).await;
         }
@@ -113,7 +121,10 @@ impl Member {
                     self.known.fault = Some(format!("{} was answered {frame} to {verb} {group}", self.user));
                     return;
                 }
-                Ok(None) | Err(_) => self.client = None,
+                Ok(None) | Err(_) => {
+                    self.client = None;
+                    self.known.unanswered.insert(group.to_owned(), Instant::now());
+                }
             }
             sleep(Duration::from_millis(200)).await;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use herald_proto::subject::key;
-use herald_router::bus::{Bucket, BusError, Entry};
+use herald_router::bus::{Bucket, BusError, Entry, Standing};
 
 use crate::world::{World, text, until};
 
@@ -65,6 +65,37 @@ pub(crate) async fn create_and_update_compare(world: World) {
     kv.delete(BUCKET, "k").await.expect("deleted");
     assert_eq!(kv.update(BUCKET, "k", text("x"), second, None).await, conflict);
     assert_eq!(kv.get_latest(BUCKET, "k").await, Ok(None));
+}
+
+pub(crate) async fn a_change_compares_with_what_was_seen(world: World) {
+    let kv = &world.bus.kv;
+    let look = async || kv.look(BUCKET, "k").await.expect("a look");
+    let put = async |value, seen: &Standing| kv.change(BUCKET, "k", Some(text(value)), seen).await;
+    let delete = async |seen: &Standing| kv.change(BUCKET, "k", None, seen).await;
+    let never = look().await;
+    assert_eq!(never, Standing::Gone(0));
+    put("1", &never).await.expect("nothing stood");
+    assert_eq!(put("x", &never).await, Err(BusError::Conflict), "something stands");
+    assert_eq!(delete(&never).await, Err(BusError::Conflict), "something stands");
+    let first = look().await;
+    let second = put("2", &first).await.expect("as it was seen");
+    assert_eq!(delete(&first).await, Err(BusError::Conflict));
+    assert_eq!(kv.get_latest(BUCKET, "k").await, Ok(entry("2", second)));
+    let seen = look().await;
+    assert_eq!(seen, Standing::Value(entry("2", second).expect("an entry")));
+    delete(&seen).await.expect("as it was seen");
+    assert_eq!(kv.get_latest(BUCKET, "k").await, Ok(None));
+    assert_eq!(put("x", &seen).await, Err(BusError::Conflict), "it is gone");
+    let gone = look().await;
+    assert!(matches!(gone, Standing::Gone(_)), "{gone:?}");
+    delete(&gone).await.expect("nothing stands, which is made sure of");
+    put("3", &look().await).await.expect("nothing stood");
+    assert_eq!(
+        kv.get_latest(BUCKET, "k")
+            .await
+            .map(|entry| entry.map(|entry| entry.value)),
+        Ok(Some(text("3")))
+    );
 }
 
 pub(crate) async fn a_deleted_or_expired_key_can_be_created_again(world: World) {

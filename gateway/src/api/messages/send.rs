@@ -9,7 +9,6 @@ use herald_proto::{
     dedup, id,
 };
 use herald_router::failure::Failure;
-use serde_json::value::RawValue;
 use tracing::debug;
 
 use super::{MessageIn, Outcome, Sent};
@@ -45,8 +44,12 @@ impl Message {
             }
         }
         let targets = message.to.0.targets()?;
-        let raw = message.body.as_deref().unwrap_or(RawValue::NULL);
-        let body = body::from_json(raw).map_err(|e| Failure::bad_request(e.to_string()))?;
+        let base64 = message.body_base64.as_deref();
+        let body = body::given(message.body.as_deref(), base64, message.content_type);
+        let body = body.map_err(|e| Failure::bad_request(e.to_string()))?;
+        if !body.content_type.is_empty() {
+            id::check("content_type", &body.content_type)?;
+        }
         let message = Self {
             key: message.key,
             body,
@@ -82,8 +85,9 @@ impl Message {
             ..SendCommand::default()
         };
         metrics::received("api", target, self.durable);
-        let message = &command.id;
-        debug!(message, api_key, to = target.kind(), durable = self.durable, "accepted");
+        let message_id = &command.id;
+        let (to, durable) = (target.kind(), self.durable);
+        debug!(message_id, api_key, to, durable, "accepted");
         Ok(gateway.routers.send(&command).await?.into())
     }
 }

@@ -46,6 +46,7 @@ async fn receive(bytes: &[u8], max: usize) -> (Vec<String>, Broken) {
         let mut burst = receiver.burst(&server, &read);
         loop {
             match burst.next().await {
+                Ok(Some(Received::Part)) => {}
                 Ok(Some(received)) => got.push(match received {
                     Received::Text(t) => String::from_utf8(t.to_vec()).unwrap(),
                     other => format!("{other:?}"),
@@ -66,6 +67,36 @@ async fn fragments_become_one_message_with_control_frames_between() {
     let (got, end) = receive(&bytes, 100).await;
     assert_eq!(got, ["Ping(b\"p\")", "h\u{e9}llo", "Binary(b\"\\x01\")"]);
     assert_eq!(end, Broken::Gone);
+}
+
+#[tokio::test]
+async fn every_byte_is_told_of_once_in_parts_as_well() {
+    let frames = [
+        frame(0x01, b"abc"),
+        frame(0x80, b""),
+        frame(0x89, b"p"),
+        frame(0x82, &[0; 300]),
+    ];
+    let (mut receiver, server, mut client) = pair(Vec::new(), 1000).await;
+    client.write_all(&frames.concat()).await.unwrap();
+    receiver.readable(&server).await.unwrap();
+    let read = AtomicU64::new(0);
+    let mut burst = receiver.burst(&server, &read);
+    let mut got = Vec::new();
+    while let Some(received) = burst.next().await.unwrap() {
+        let part = matches!(received, Received::Part);
+        got.push((part, usize::try_from(burst.taken()).unwrap()));
+    }
+    let lengths = frames.map(|frame| frame.len());
+    assert_eq!(
+        got,
+        [
+            (true, lengths[0]),
+            (false, lengths[1]),
+            (false, lengths[2]),
+            (false, lengths[3])
+        ]
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Protobuf on the level of the wire: what is not known passes through as it came.
 
+use bytes::Bytes;
+
 /// A field of a message.
 pub struct Field<'a> {
     pub number: u32,
@@ -116,5 +118,30 @@ pub fn put_number(to: &mut Vec<u8>, number: u32, value: u32) {
     if value != 0 {
         put_varint(to, u64::from(number) << 3);
         put_varint(to, u64::from(value));
+    }
+}
+
+/// A message less these fields.
+pub fn without(message: &[u8], numbers: &[u32]) -> Bytes {
+    let mut rest = Vec::new();
+    for field in Fields::of(message).flatten() {
+        if !numbers.contains(&field.number) {
+            rest.extend_from_slice(field.whole);
+        }
+    }
+    rest.into()
+}
+
+/// Puts `fields`, in their order, where they belong into `message`.
+pub fn with(to: &mut Vec<u8>, message: &[u8], fields: &[(u32, &[u8])]) {
+    let mut fields = fields.iter().peekable();
+    for old in Fields::of(message).flatten() {
+        while let Some((number, bytes)) = fields.next_if(|(number, _)| *number < old.number) {
+            put_bytes(to, *number, bytes);
+        }
+        to.extend_from_slice(old.whole);
+    }
+    for (number, bytes) in fields {
+        put_bytes(to, *number, bytes);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::presence;
 use crate::{
     dialect::{body, object::Object},
-    event::{BadFrame, Call, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, JSON, Send},
+    event::{BadFrame, Call, Command, Connect, ConnectOptions, HistoryOf, HistoryQuery, Inbound, JSON, OCTETS, Send},
 };
 
 #[derive(Deserialize)]
@@ -44,6 +44,8 @@ struct SendVerb<'a> {
     to: Object<To>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
+    body_base64: Option<String>,
+    content_type: Option<String>,
     kind: Option<String>,
     durable: Option<bool>,
     key: Option<String>,
@@ -85,6 +87,8 @@ struct CallVerb<'a> {
     method: Option<String>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
+    body_base64: Option<String>,
+    content_type: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -178,10 +182,10 @@ fn command(frame: Frame<'_>) -> Result<Command, String> {
 
 fn send(verb: SendVerb<'_>) -> Result<Send, String> {
     let to = verb.to.0.target()?;
-    let raw = verb.body.unwrap_or(RawValue::NULL);
+    let body = body::given(verb.body, verb.body_base64.as_deref(), verb.content_type);
     let send = Send {
         to,
-        body: body::from_json(raw).map_err(|e| e.to_string())?,
+        body: body.map_err(|e| e.to_string())?,
         original: None,
         kind: verb.kind,
         durable: verb.durable.unwrap_or(true),
@@ -194,12 +198,12 @@ fn send(verb: SendVerb<'_>) -> Result<Send, String> {
 }
 
 fn call(verb: CallVerb<'_>) -> Result<Call, String> {
-    let body = body::from_json(verb.body.unwrap_or(RawValue::NULL)).map_err(|e| e.to_string())?;
+    let body = body::given(verb.body, verb.body_base64.as_deref(), verb.content_type).map_err(|e| e.to_string())?;
     let call = Call {
         service: verb.service,
         method: verb.method,
         body: body.bytes,
-        content_type: JSON,
+        content_type: if body.content_type.is_empty() { JSON } else { OCTETS },
     };
     call.check().map_err(str::to_owned)
 }

@@ -237,15 +237,37 @@ fn calls_are_live_and_to_one_user() {
     assert_eq!(send(b"\x22\x01b\x30\x05"), Ok((Target::user("b"), true)));
     assert_eq!(send(b"\x22\x01b\x30\x06"), Ok((Target::user("b"), false)));
     assert_eq!(send(b"\x22\x01b\x30\x01\x3a\x06webrtc"), Ok((Target::user("b"), false)));
-    assert_eq!(
-        send(b"\x22\x01b\x30\x07\x40\x02"),
-        Ok((Target::user("b"), false)),
-        "no group's"
-    );
+    assert_eq!(send(b"\x22\x01b\x30\x07\x40\x01"), Ok((Target::user("b"), false)));
     assert_eq!(send(b"\x30\x01"), Ok((Target::All, true)));
-    for none in [&b"\x30\x07"[..], b"\x3a\x06webrtc"] {
+    // To nobody, or to a group: the sender is told.
+    for none in [&b"\x30\x07"[..], b"\x3a\x06webrtc", b"\x22\x01g\x30\x07\x40\x02"] {
         assert!(matches!(send(none), Err(Command::Faulty(_))));
     }
+}
+
+/// Neither a user nor a group of that name passes for the server, in a message of any dialect.
+#[test]
+fn nobody_passes_for_the_server() {
+    let text = b"\x22\x03bob\x2a\x02hi\x30\x01";
+    let of_im = passed(Dialect::Im, "System", text, Dialect::Im).unwrap();
+    let of_hub = passed(Dialect::Hub, "System", br#"{"ToUserID":"bob"}"#, Dialect::Im).unwrap();
+    let group = passed(
+        Dialect::Im,
+        "alice",
+        b"\x22\x06System\x2a\x02hi\x30\x01\x40\x02",
+        Dialect::Im,
+    )
+    .unwrap();
+    let mut from_server = 0;
+    for frame in [of_im, of_hub, group, Dialect::Im.answer(&Tag::None, &connected("bob"))] {
+        let frame = String::from_utf8_lossy(parts(&frame).1).into_owned();
+        from_server += usize::from(frame.contains("\u{1a}\u{6}System\""));
+        assert!(
+            frame.contains("System (not the server)") || frame.ends_with("welcome!"),
+            "{frame:?}"
+        );
+    }
+    assert_eq!(from_server, 1, "the welcome is the server's");
 }
 
 /// What one frame may make of memory: text is escaped at most sixfold, what is not UTF-8 is refused.
@@ -291,9 +313,17 @@ fn harmless(dialect: Dialect, user: Option<&str>, is_text: bool, frame: &[u8]) {
             offset: None,
         });
         for receiver in ALL.into_iter().chain([Dialect::Json, Dialect::Proto]) {
-            let frame = receiver.push(&push);
-            let is_text = !frame.is_empty() && parts(&frame).0 == 1;
-            assert!(!is_text || std::str::from_utf8(parts(&frame).1).is_ok(), "{receiver:?}");
+            let pushed = receiver.push(&push);
+            let is_text = !pushed.is_empty() && parts(&pushed).0 == 1;
+            assert!(
+                !is_text || std::str::from_utf8(parts(&pushed).1).is_ok(),
+                "{receiver:?}"
+            );
+            assert!(
+                pushed.len() <= 8 * frame.len() + 1024,
+                "{receiver:?}: {} bytes",
+                pushed.len()
+            );
         }
     }
 }

@@ -14,8 +14,6 @@ use crate::hub::{
 /// How often a question is asked again while replicas lag, and how soon.
 const LAGGING_ANSWERS: u32 = 50;
 const LAG: Duration = Duration::from_millis(20);
-/// A leader may have yet to apply what a replica has shown already.
-const APPLIED: Duration = Duration::from_millis(100);
 
 impl Hub {
     /// What is newest, told to all that is entered. An answer from a replica that lags behind what was delivered here
@@ -56,7 +54,9 @@ impl Hub {
         if !newest.bounds.is_some_and(beyond) {
             return Ok(false);
         }
-        tokio::time::sleep(APPLIED).await;
+        if !self.ends_before(cursor.newest()).await? {
+            return Ok(false);
+        }
         let bounds = self.bus.log.bounds().await?;
         if beyond(bounds) && bounds.last < self.watermark() {
             // This node is to notice first, and to begin again: so far it has no cursor to give.

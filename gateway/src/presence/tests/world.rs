@@ -17,7 +17,7 @@ use herald_proto::{
     subject::Names,
 };
 use herald_router::{
-    bus::{Bucket, Bus, Entry, Kv, Result, Selection, Watch, memory},
+    bus::{Bucket, Bus, Entry, Kv, Result, Selection, Standing, Watch, memory},
     config::LogSettings,
     core::Router,
     policy::Policy,
@@ -121,6 +121,16 @@ impl Kv for Gate {
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<()> {
         self.write().await;
         self.kv.delete(bucket, key).await
+    }
+
+    async fn look(&self, bucket: Bucket, key: &str) -> Result<Standing> {
+        self.pass().await;
+        self.kv.look(bucket, key).await
+    }
+
+    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: &Standing) -> Result<u64> {
+        self.write().await;
+        self.kv.change(bucket, key, value, seen).await
     }
 
     async fn select(&self, bucket: Bucket, prefixes: &[String]) -> Result<Selection> {

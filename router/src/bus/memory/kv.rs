@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle, task::TaskTracker};
 
 use super::{MAX_PAYLOAD, pubsub};
-use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Watch};
+use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Standing, Watch};
 use table::{Expect, Table};
 
 mod table;
@@ -178,6 +178,25 @@ impl Kv for MemoryKv {
         state.table().delete(key);
         state.told();
         Ok(())
+    }
+
+    async fn look(&self, bucket: Bucket, key: &str) -> Result<Standing> {
+        let entry = self.shared.state(bucket).table().get(key);
+        Ok(entry.map_or(Standing::Gone(0), Standing::Value))
+    }
+
+    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: &Standing) -> Result<u64> {
+        let expect = match seen {
+            Standing::Value(entry) => Expect::Revision(entry.revision),
+            Standing::Gone(_) => Expect::Nothing,
+        };
+        let Some(value) = value else {
+            let state = self.shared.state(bucket);
+            let revision = state.table().delete_if(key, expect)?;
+            state.told();
+            return Ok(revision);
+        };
+        self.write(bucket, key, value, expect, None)
     }
 
     async fn select(&self, bucket: Bucket, prefixes: &[String]) -> Result<Selection> {

@@ -13,14 +13,15 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use herald_proto::{LogId, Target};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::MAX_PAYLOAD;
 use crate::bus::{
-    Appended, Bounds, BusError, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page, Result,
-    StoredAt,
+    Appended, Beats, Bounds, BusError, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page,
+    Result, StoredAt,
 };
 use sinks::Sinks;
 use store::Store;
@@ -37,6 +38,8 @@ pub struct MemoryLog {
     shards: Arc<Shards>,
     next_subscription: AtomicU64,
     disturbances: watch::Sender<u64>,
+    /// The sequence of the newest.
+    beats: watch::Sender<u64>,
 }
 
 struct Shards {
@@ -112,6 +115,7 @@ impl MemoryLog {
             }),
             next_subscription: AtomicU64::new(0),
             disturbances: watch::Sender::new(0),
+            beats: watch::Sender::new(0),
         }
     }
 }
@@ -153,8 +157,18 @@ impl Log for MemoryLog {
 
     /// Takes a sequence, as on NATS; and what is too old goes even where nothing is appended.
     async fn beat(&self) -> Result<()> {
-        self.store.lock().beat();
+        let sequence = self.store.lock().beat();
+        self.beats.send_replace(sequence);
         Ok(())
+    }
+
+    async fn beats(&self) -> Result<Beats> {
+        let beats = stream::unfold(self.beats.subscribe(), |mut beats| async {
+            beats.changed().await.ok()?;
+            let sequence = *beats.borrow_and_update();
+            Some((sequence, beats))
+        });
+        Ok(beats.boxed())
     }
 
     async fn publish_ephemeral(&self, target: &Target, payload: Bytes) -> Result<()> {

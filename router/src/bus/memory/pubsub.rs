@@ -267,6 +267,10 @@ impl PubSub for MemoryPubSub {
     fn state(&self) -> watch::Receiver<BusState> {
         self.state.subscribe()
     }
+
+    fn max_payload(&self) -> usize {
+        super::MAX_PAYLOAD
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{READ, Shared, ack::Repeat, error::ApiError, streams};
-use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Watch};
+use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Standing, Watch};
 
 mod consumer;
 mod select;
@@ -92,6 +92,25 @@ impl NatsKv {
         };
         let subject = self.subject(bucket, key);
         Ok(self.shared.store(subject, headers, value, repeat).await?.seq)
+    }
+
+    /// Writes the trace that a key is gone.
+    async fn mark(&self, bucket: Bucket, key: &str, expected: Option<u64>) -> Result<u64> {
+        let mut headers = HeaderMap::new();
+        headers.insert(OPERATION, "PURGE");
+        headers.insert(ROLLUP, "sub");
+        headers.insert(TTL, ttl_header(streams::MARKER));
+        let mut repeat = Repeat::Once;
+        if let Some(expected) = expected {
+            headers.insert(EXPECTED, expected.to_string());
+            repeat = Repeat::Never;
+        }
+        let subject = self.subject(bucket, key);
+        Ok(self
+            .shared
+            .store(subject, Some(headers), Bytes::new(), repeat)
+            .await?
+            .seq)
     }
 
     async fn last(&self, bucket: Bucket, key: &str) -> Result<Option<Last>> {
@@ -195,15 +214,27 @@ impl Kv for NatsKv {
     }
 
     async fn delete(&self, bucket: Bucket, key: &str) -> Result<()> {
-        let mut headers = HeaderMap::new();
-        headers.insert(OPERATION, "PURGE");
-        headers.insert(ROLLUP, "sub");
-        headers.insert(TTL, ttl_header(streams::MARKER));
-        let subject = self.subject(bucket, key);
-        self.shared
-            .store(subject, Some(headers), Bytes::new(), Repeat::Once)
-            .await?;
-        Ok(())
+        self.mark(bucket, key, None).await.map(drop)
+    }
+
+    async fn look(&self, bucket: Bucket, key: &str) -> Result<Standing> {
+        Ok(match self.last(bucket, key).await? {
+            None => Standing::Gone(0),
+            Some(last) if last.marker => Standing::Gone(last.message.sequence),
+            Some(last) => Standing::Value(Entry {
+                value: last.message.payload,
+                revision: last.message.sequence,
+            }),
+        })
+    }
+
+    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: &Standing) -> Result<u64> {
+        let expected = Some(seen.revision());
+        match value {
+            Some(value) => self.write(bucket, key, value, expected, None).await,
+            // Also where nothing stood: only what is stored proves it.
+            None => self.mark(bucket, key, expected).await,
+        }
     }
 
     async fn select(&self, bucket: Bucket, prefixes: &[String]) -> Result<Selection> {

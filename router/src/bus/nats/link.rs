@@ -51,7 +51,8 @@ impl Link {
     ) -> Result<Self> {
         let (sender, connection) = watch::channel(Connection::default());
         let (disturbed, disturbances) = watch::channel(0);
-        let metrics = node::Connection::new();
+        let metrics = Arc::new(node::Connection::new());
+        let counted = metrics.clone();
         // Its own choice of cryptography would fail where several have been built in.
         let _chosen_before = rustls::crypto::ring::default_provider().install_default().is_err();
         let options = config
@@ -65,7 +66,7 @@ impl Link {
             .subscription_capacity(SUBSCRIPTION)
             .reconnect_delay_callback(reconnect_delay)
             .reconnect_to_server_callback(move |servers, _| {
-                refused(&trouble, &servers);
+                refused(&trouble, &counted, &servers);
                 // Which of them comes next, the client decides.
                 std::future::ready(None)
             })
@@ -76,7 +77,7 @@ impl Link {
         let urls = config
             .urls
             .iter()
-            .map(|url| url.parse::<async_nats::ServerAddr>())
+            .map(|url| without_secrets(url).parse::<async_nats::ServerAddr>())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| BusError::Refused(error.to_string()))?;
         if urls.is_empty() {
@@ -266,23 +267,30 @@ fn note(
             tracing::warn!("a subscription could not keep up: messages from NATS were dropped");
             disturbances.send_modify(|count| *count += 1);
         }
-        Event::ClientError(error) => {
-            metrics.refused(node::Refusal::of(&error.to_string()));
-            tracing::debug!(%error, "NATS");
-        }
         Event::ServerError(error) => tracing::warn!(%error, "NATS refuses"),
         other => tracing::debug!(%other, "NATS"),
     }
 }
 
-/// Before each attempt to connect, what became of those before. It is told once for each reason.
-fn refused(trouble: &Mutex<Option<String>>, servers: &[Server]) {
+/// The client writes its servers' URLs into the log, and makes no use of credentials there.
+fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let place = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{place}{path}")
+}
+
+/// Before each attempt to connect, what became of the one before: nothing else tells more than of which kind it was. It is
+/// logged once for each reason.
+fn refused(trouble: &Mutex<Option<String>>, metrics: &node::Connection, servers: &[Server]) {
     let Some((server, why)) = servers
         .iter()
         .find_map(|server| Some((&server.addr, server.last_error.as_ref()?)))
     else {
         return;
     };
+    metrics.refused(node::Refusal::of(why));
     // Of a URL nothing more: it may hold a password.
     let place = format!("{}:{}", server.host(), server.port());
     let new = provision::line(&format!("no connection to NATS: {place}: {why}"));
@@ -301,4 +309,21 @@ fn reconnect_delay(attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.min(8)).unwrap_or(8);
     let ceiling = Duration::from_millis(16 << doublings).min(RECONNECT_MAX);
     ceiling.mul_f64(rand::rng().random_range(0.5..1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_stripped_of_what_the_log_must_not_show() {
+        for (url, stripped) in [
+            ("nats://user:p@ss@host:4222", "nats://host:4222"),
+            ("tls://token@[::1]:1/", "tls://[::1]:1/"),
+            ("host:4222", "nats://host:4222"),
+            ("user:secret@host", "nats://host"),
+        ] {
+            assert_eq!(without_secrets(url), stripped);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use herald_proto::{LogId, Target};
 use tokio::sync::watch;
 
 use super::{Shared, ack::Repeat};
-use crate::bus::{Appended, Bounds, BusError, LiveSink, LiveSubscription, Log, LogEntry, Newer, Page, Result};
+use crate::bus::{Appended, Beats, Bounds, BusError, LiveSink, LiveSubscription, Log, LogEntry, Newer, Page, Result};
 
 mod anchor;
 mod back;
@@ -67,6 +67,10 @@ impl Log for NatsLog {
         let beat = self.shared.names.beat();
         self.shared.store(beat, None, Bytes::new(), Repeat::Never).await?;
         anchored
+    }
+
+    async fn beats(&self) -> Result<Beats> {
+        live::beats(&self.shared).await
     }
 
     async fn publish_ephemeral(&self, target: &Target, payload: Bytes) -> Result<()> {

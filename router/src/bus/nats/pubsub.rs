@@ -121,6 +121,10 @@ impl PubSub for NatsPubSub {
         self.state.clone()
     }
 
+    fn max_payload(&self) -> usize {
+        self.shared.link.client().max_payload()
+    }
+
     fn trouble(&self) -> Option<String> {
         self.shared.trouble.lock().clone()
     }

@@ -91,15 +91,7 @@ impl Table {
     }
 
     pub(super) fn put(&mut self, key: &str, value: Bytes, expect: Expect, ends: Option<Instant>) -> Result<u64> {
-        let standing = self.get(key).map(|entry| entry.revision);
-        let passes = match expect {
-            Expect::Anything => true,
-            Expect::Nothing => standing.is_none(),
-            Expect::Revision(revision) => standing == Some(revision),
-        };
-        if !passes {
-            return Err(BusError::Conflict);
-        }
+        self.compare(key, expect)?;
         let key = self.take(key).unwrap_or_else(|| key.into());
         self.revision += 1;
         let revision = self.revision;
@@ -118,6 +110,22 @@ impl Table {
             },
         );
         Ok(revision)
+    }
+
+    fn compare(&self, key: &str, expect: Expect) -> Result<()> {
+        let standing = self.get(key).map(|entry| entry.revision);
+        let passes = match expect {
+            Expect::Anything => true,
+            Expect::Nothing => standing.is_none(),
+            Expect::Revision(revision) => standing == Some(revision),
+        };
+        if passes { Ok(()) } else { Err(BusError::Conflict) }
+    }
+
+    pub(super) fn delete_if(&mut self, key: &str, expect: Expect) -> Result<u64> {
+        self.compare(key, expect)?;
+        self.delete(key);
+        Ok(self.revision)
     }
 
     pub(super) fn delete(&mut self, key: &str) {

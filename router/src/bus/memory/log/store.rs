@@ -86,10 +86,12 @@ impl Store {
         })
     }
 
-    pub(super) fn beat(&mut self) {
+    /// The sequence that it takes.
+    pub(super) fn beat(&mut self) -> u64 {
         self.last += 1;
         self.last_ms = now_ms();
         self.trim();
+        self.last
     }
 
     /// Drops what is too old or too much, oldest first.

@@ -1,6 +1,6 @@
 //! Live copies: what the server republishes as it stores, and ephemeral messages between them.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use async_nats::{
     HeaderMap, Message, Subscriber,
@@ -11,7 +11,7 @@ use herald_proto::Target;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::{Shared, time::unix_ms};
-use crate::bus::{LiveCopy, LiveSink, LiveSubscription, Result, StoredAt};
+use crate::bus::{Beats, LiveCopy, LiveSink, LiveSubscription, Result, StoredAt};
 
 /// One small task each: it must hold nothing but what `deliver` names, for there are tens of thousands.
 pub(super) async fn subscribe(shared: &Shared, target: &Target, sink: Arc<dyn LiveSink>) -> Result<LiveSubscription> {
@@ -22,6 +22,13 @@ pub(super) async fn subscribe(shared: &Shared, target: &Target, sink: Arc<dyn Li
     Ok(LiveSubscription {
         _held: Box::new(AbortOnDropHandle::new(task)),
     })
+}
+
+pub(super) async fn beats(shared: &Shared) -> Result<Beats> {
+    let subscriber = shared.link.subscribe(shared.names.live_beat()).await?;
+    // Only what the server has stored has a sequence.
+    let stored = subscriber.filter_map(|message| ready(live_copy(message).stored.map(|stored| stored.sequence)));
+    Ok(stored.boxed())
 }
 
 async fn deliver(mut subscriber: Subscriber, target: Target, sink: Arc<dyn LiveSink>) {

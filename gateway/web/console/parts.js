@@ -1,0 +1,70 @@
+/** What several panels show alike. */
+
+import { $, element } from './dom.js';
+
+const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'short', timeStyle: 'medium' });
+
+export const time = (milliseconds) => (milliseconds === undefined ? '' : clock.format(milliseconds));
+
+/** `columns` of [title, cell of a row, is it a number]. */
+export function table(caption, columns, rows) {
+  const numeric = (number) => ({ class: number ? 'number' : undefined });
+  const head = columns.map(([title, , number]) => element('th', { scope: 'col', ...numeric(number) }, title));
+  const body = rows.map((row) => element('tr', {}, ...columns.map(([, cell, number]) => element('td', numeric(number), cell(row) ?? ''))));
+  return element(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
+    element('table', {}, element('thead', {}, element('tr', {}, ...head)), element('tbody', {}, ...body)),
+  );
+}
+
+/** Why something cannot be shown, said plainly. */
+export function failure(error, needed) {
+  const text = error.missing ? `This gateway does not have the call ${needed} yet.` : error.message;
+  return element('p', { class: error.missing ? 'quiet' : 'bad' }, text);
+}
+
+/** Puts `make(data)` there unless the same stands there already, so that nothing is taken from under a pointer. */
+export class Place {
+  #id;
+  #shown;
+
+  constructor(id) {
+    this.#id = id;
+  }
+
+  show(data, make) {
+    const text = JSON.stringify(data);
+    if (text === this.#shown) return;
+    this.#shown = text;
+    const focused = document.activeElement?.dataset.key;
+    $(this.#id).replaceChildren(...[make(data)].flat());
+    if (focused) [...$(this.#id).querySelectorAll('[data-key]')].find((one) => one.dataset.key === focused)?.focus();
+  }
+
+  fail(error, needed) {
+    this.show({ failed: error.message, missing: error.missing }, () => failure(error, needed));
+  }
+
+  clear() {
+    this.show(null, () => []);
+  }
+}
+
+/** Resolves to whether the answer was yes. */
+export function ask(text, yes) {
+  const dialog = $('ask');
+  $('ask-text').textContent = text;
+  $('ask-yes').textContent = yes;
+  dialog.returnValue = '';
+  dialog.showModal();
+  return new Promise((resolve) => {
+    $('ask-yes').onclick = () => dialog.close('yes');
+    $('ask-no').onclick = () => dialog.close('');
+    dialog.onclose = () => resolve(dialog.returnValue === 'yes');
+  });
+}
+
+export function button(label, key, click, kind = 'plain') {
+  return element('button', { type: 'button', class: kind, 'data-key': key, click }, label);
+}

@@ -1,0 +1,175 @@
+/** The console in a real Chromium. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { client, until } from '../outside/world.mjs';
+import { HOSTILE, assertLooksGood, assertQuiet, browser } from './page.mjs';
+
+const { HERALD_ADMIN, HERALD_API_KEY } = process.env;
+const CONSOLE = `http://${HERALD_ADMIN}/console`;
+/** A browser notes each answer of this kind. The page says it in words. */
+const REFUSED = /status of 40[134]/;
+/** What the console shows is true within this. */
+const TRUTH = 2000;
+/** One look of this test at the page, its pause included, on an idle machine. */
+const LOOK = 40;
+
+const held = browser();
+
+async function open(key = HERALD_API_KEY) {
+  const page = await held.chromium.page(CONSOLE, { height: 1000 });
+  await page.until('it asks', () => !document.getElementById('entrance').hidden);
+  await page.type('#key', key);
+  await page.enter();
+  return page;
+}
+
+async function opened() {
+  const page = await open();
+  await page.until('it is open', () => !document.getElementById('app').hidden && document.getElementById('tiles').children.length > 0);
+  return page;
+}
+
+async function lookUp(page, user) {
+  await page.run(() => (document.getElementById('user').value = ''));
+  await page.type('#user', user);
+  await page.enter();
+  await page.until(`${user} is found`, (of) => document.querySelector('#user-result .title')?.textContent.startsWith(of), user);
+}
+
+const tile = (page, metric) => page.run((of) => Number(document.querySelector(`[data-metric=${of}]`)?.textContent.replaceAll(',', '')), metric);
+
+/** Waits for it, and fails if that took longer than the truth may. What a busy machine keeps this test waiting for one
+ * look is not the console's. */
+async function soon(what, holds) {
+  const begun = performance.now();
+  let busy = 0;
+  let last = begun;
+  await until(what, async () => {
+    const held = await holds();
+    busy += Math.max(0, performance.now() - last - LOOK);
+    last = performance.now();
+    return held;
+  });
+  const took = performance.now() - begun - busy;
+  assert.ok(took < TRUTH, `${what}: after ${took.toFixed(0)} ms, and ${busy.toFixed(0)} ms of a busy machine`);
+}
+
+test('the key is asked for once, checked, and kept in this tab alone', async () => {
+  const page = await open('no-such-key');
+  await page.until('it is refused', () => document.getElementById('sign-in-error').textContent.includes('no API key'));
+  assert.equal(await page.run(() => sessionStorage.length), 0);
+  await assertLooksGood(page, 'console-entrance');
+  await page.type('#key', HERALD_API_KEY);
+  await page.enter();
+  await page.until('it is open', () => !document.getElementById('app').hidden);
+  await page.open(CONSOLE);
+  await page.until('it is open again', () => !document.getElementById('app').hidden);
+  const kept = await page.run(() => [sessionStorage.length, localStorage.length, document.cookie, location.search + location.hash]);
+  assert.deepEqual(kept, [1, 0, '', '']);
+  await page.click('#forget');
+  await page.until('it asks again', () => document.getElementById('entrance')?.hidden === false);
+  assert.equal(await page.run(() => sessionStorage.length), 0);
+  assertQuiet(page, REFUSED);
+});
+
+test('what it shows is true within two seconds, and a kick works', async (t) => {
+  const page = await opened();
+  const before = await tile(page, 'herald_gateway_connections');
+  const people = Array.from({ length: 5 }, (_, i) => client(t, i ? `crowd-${i}` : 'rascal', { device: `device ${i}` }));
+  for (const { herald } of people) await herald.connect();
+  await soon('five more', async () => (await tile(page, 'herald_gateway_connections')) === before + 5);
+  await lookUp(page, 'rascal');
+  const rows = () => document.querySelectorAll('#user-result tbody tr').length;
+  assert.equal(await page.run(rows), 1);
+  assert.match(await page.run(() => document.getElementById('user-result').textContent), /device 0.*127\.0\.0\.1/);
+  const second = client(t, 'rascal', { device: 'another' });
+  await second.herald.connect();
+  await soon('both connections', async () => (await page.run(rows)) === 2);
+
+  await page.click('[data-key=kick]');
+  await page.until('it asks', () => document.getElementById('ask').open);
+  await page.click('#ask-no');
+  assert.equal(people[0].herald.state, 'connected', 'no is no');
+  await page.click('[data-key=kick]');
+  await page.click('#ask-yes');
+  await soon('the kick', () => people[0].herald.state === 'closed' && second.herald.state === 'closed');
+  assert.equal(people[0].events.closed[0].closeCode, 4102);
+  await soon('that it is seen', async () => (await page.run(rows)) === 0);
+  await soon('four are left', async () => (await tile(page, 'herald_gateway_connections')) === before + 4);
+
+  await lookUp(page, 'crowd-1');
+  await page.click('[data-key=cut]');
+  await page.click('#ask-yes');
+  await until('it was cut', () => people[1].events.state.some(({ state }) => state !== 'connecting' && state !== 'connected'));
+  assertQuiet(page, REFUSED);
+});
+
+test('a message of the form arrives, and a failure is told by target', async (t) => {
+  const page = await opened();
+  const { herald, bodies } = client(t, 'reader');
+  await herald.connect();
+  await page.type('#names', `reader\n${'x'.repeat(200)}`);
+  await page.type('#body', '{"text":"from the console","n":1}');
+  await page.click('#send button');
+  await until('the message', () => bodies().length === 1);
+  assert.deepEqual(bodies(), [{ text: 'from the console', n: 1 }]);
+  await page.until('what became of it', () => document.querySelectorAll('#send-result tbody tr').length === 2);
+  const outcomes = await page.run(() => [...document.querySelectorAll('#send-result tbody tr td:nth-child(2)')].map((cell) => cell.textContent));
+  assert.equal(outcomes[0], 'sent');
+  assert.match(outcomes[1], /128|long|bytes/);
+  await page.click('#send [value=all]');
+  await page.run(() => (document.getElementById('body').value = ''));
+  await page.type('#body', 'plain words');
+  await page.click('#send button');
+  await until('the second', () => bodies().length === 2);
+  assert.equal(bodies()[1], 'plain words');
+  assertQuiet(page, REFUSED);
+});
+
+test('lines are drawn from what happens', async (t) => {
+  const page = await opened();
+  const { herald } = client(t, 'busy');
+  await herald.connect();
+  const drawn = () => [...document.querySelectorAll('#charts figure')].map((figure) => [figure.textContent, figure.querySelector('path').getAttribute('d') ?? '']);
+  const end = Date.now() + 15_000;
+  for (;;) {
+    for (let i = 0; i < 20; i++) await herald.send({ user: 'busy' }, i);
+    const charts = await page.run(drawn);
+    const pushes = charts.find(([text]) => text.startsWith('Pushes'));
+    const delivery = charts.find(([text]) => text.startsWith('Delivery'));
+    if (/[1-9][\d.K]*\/s/.test(pushes[0]) && pushes[1].includes('L') && /p50 [\d.]+ ms/.test(delivery[0])) break;
+    assert.ok(Date.now() < end, JSON.stringify(charts));
+  }
+  const label = await page.run(() => document.querySelector('#charts svg').getAttribute('aria-label'));
+  assert.match(label, /^Connections: now \d+, at most \d+/);
+  assertQuiet(page, REFUSED);
+});
+
+test('a hostile name stays text, and what the gateway lacks is said plainly', async (t) => {
+  const page = await opened();
+  const { herald } = client(t, HOSTILE, { device: HOSTILE });
+  await herald.connect();
+  await lookUp(page, HOSTILE);
+  await page.run(() => (document.getElementById('group').value = ''));
+  await page.type('#group', HOSTILE);
+  await page.enter();
+  for (const place of ['nodes', 'online', 'group-result']) {
+    const said = await page.until(place, (of) => document.getElementById(of).textContent, place);
+    assert.match(said, /does not have the call|Node|User|nobody|members|\S/);
+    assert.ok(!/undefined|null|\[object/.test(said), said);
+  }
+  assert.equal(await page.run(() => document.querySelectorAll('img').length), 0);
+  await assertLooksGood(page, 'console');
+  assertQuiet(page, REFUSED);
+});
+
+test('a node that goes away is shown as away', async () => {
+  const page = await opened();
+  await page.send('Network.emulateNetworkConditions', { offline: true, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  await page.until('it says so', () => document.getElementById('ready').textContent.includes('does not answer'));
+  await page.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  await page.until('it is back', () => document.getElementById('ready').textContent.endsWith(': ready'));
+  assertQuiet(page, /ERR_INTERNET_DISCONNECTED|status of 404/);
+});

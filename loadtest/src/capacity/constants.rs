@@ -1,0 +1,66 @@
+//! What was measured, on 2 cores of an AMD EPYC (Zen 4, 2.6 GHz) in a virtual machine, with nats-server 2.15: a core here
+//! is one of those. `loadtest/README.md` says by which command each is measured; give your own with the flags.
+
+use clap::Args;
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Constants, measured")]
+pub struct Constants {
+    /// Gateway: CPU of a delivery to one connection, µs (`bars/fanout`)
+    #[arg(long, default_value_t = 7.0)]
+    pub delivery_us: f64,
+    /// Gateway: CPU of a live copy that it gets, µs: read, ordered, encoded once (`bars/one-to-one`)
+    #[arg(long, default_value_t = 25.0)]
+    pub live_copy_us: f64,
+    /// Gateway: CPU of a command, µs: read, decoded, asked of a router, answered (`bars/one-to-one`)
+    #[arg(long, default_value_t = 60.0)]
+    pub gateway_command_us: f64,
+    /// Router: CPU of a durable message, µs (`bars/one-to-one`)
+    #[arg(long, default_value_t = 50.0)]
+    pub router_message_us: f64,
+    /// CPU of a connect with a cursor over gateway, router and NATS, µs (`bars/storm`)
+    #[arg(long, default_value_t = 500.0)]
+    pub connect_us: f64,
+    /// Gateway: CPU of an idle connection, µs a second (`bars/idle`)
+    #[arg(long, default_value_t = 1.0)]
+    pub idle_us: f64,
+    /// NATS: CPU of a stored message on its leader, request and acknowledgement included, µs (`nats-floor`: 91,000 a second)
+    #[arg(long, default_value_t = 11.0)]
+    pub append_us: f64,
+    /// NATS: CPU of a copy to one subscriber or of one hop between servers, µs (core NATS: 1.27 million a second)
+    #[arg(long, default_value_t = 0.8)]
+    pub copy_us: f64,
+    /// NATS: CPU of a sweep over 1,000 targets with nothing newer, ms (`bench-sweep`: 3.1 to 3.2; more with 100,000 targets)
+    #[arg(long, default_value_t = 4.6)]
+    pub sweep_ms: f64,
+    /// Gateway: memory of a connection with NATS, KiB, one subscription (4.9 KB) included (`bars/idle`)
+    #[arg(long, default_value_t = 8.5)]
+    pub connection_kib: f64,
+    /// Gateway: memory of a group's subscription, KiB
+    #[arg(long, default_value_t = 4.8)]
+    pub subscription_kib: f64,
+    /// NATS: memory of a subject that somebody subscribes to, KiB, on every server of the cluster
+    #[arg(long, default_value_t = 0.9)]
+    pub interest_kib: f64,
+    /// NATS: memory of a subject with stored messages, KiB (per-subject index of the stream), on each replica
+    #[arg(long, default_value_t = 0.2)]
+    pub indexed_kib: f64,
+    /// Router: memory of an online user in its table, KiB (`bars/idle` with NATS)
+    #[arg(long, default_value_t = 1.0)]
+    pub router_user_kib: f64,
+    /// Router: memory of a membership, KiB
+    #[arg(long, default_value_t = 0.3)]
+    pub router_membership_kib: f64,
+    /// Bytes around a body in a frame to a client
+    #[arg(long, default_value_t = 190.0)]
+    pub frame_bytes: f64,
+    /// Bytes around a body on NATS and in the log
+    #[arg(long, default_value_t = 350.0)]
+    pub stored_bytes: f64,
+    /// Appends a second that one stream takes, whatever its servers' cores: one leader orders them
+    #[arg(long, default_value_t = 91_000.0)]
+    pub appends_per_stream: f64,
+    /// Presence keys a second that a new router reads at its start (`bench-presence-table`: 200,000 in 0.65 s)
+    #[arg(long, default_value_t = 300_000.0)]
+    pub presence_keys_per_second: f64,
+}

@@ -1,0 +1,176 @@
+//! What all scenarios have in common on the command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    drive::{crew::CLIENTS_PER_PROCESS, sender::Via},
+    measure::usage::Process,
+    target::{Kind, Server},
+    wire::{Address, token::Minter},
+};
+
+/// The key of `herald-gateway --dev`, which everybody knows.
+const DEV_SECRET: &str = "herald-development-key-never-in-production";
+/// Clients for each source address of loopback.
+const CLIENTS_PER_SOURCE: usize = 4_000;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+pub struct Options {
+    /// Who is put under load
+    #[arg(long, value_enum, default_value = "herald")]
+    pub target: Kind,
+    /// Where clients connect; repeat it for several gateways, which are taken in turn [default: as the target's own default]
+    #[arg(long, value_name = "ws://HOST:PORT[/PATH]")]
+    pub url: Vec<String>,
+    /// Where messages are posted with --via api, or always for targets that know no other way
+    #[arg(long, value_name = "http://HOST:PORT")]
+    pub api: Option<String>,
+    /// Key of that interface
+    #[arg(long, default_value = "dev-api-key")]
+    pub api_key: String,
+    /// Secret that signs the clients' tokens (HS256); as --dev has it unless told
+    #[arg(long, default_value = DEV_SECRET, hide_default_value = true)]
+    pub secret: String,
+    /// `kid` of the tokens
+    #[arg(long)]
+    pub kid: Option<String>,
+    /// Pusher's application: id:key:secret
+    #[arg(long, default_value = "app-id:app-key:app-secret")]
+    pub app: String,
+    /// A server's process on this machine, for CPU and memory; repeat it
+    #[arg(long, value_name = "[NAME=]PID")]
+    pub pid: Vec<String>,
+    /// A server's metrics, for the same, where it runs elsewhere; repeat it
+    #[arg(long, value_name = "[NAME=]URL")]
+    pub metrics: Vec<String>,
+
+    /// Connects under way at once
+    #[arg(long, default_value_t = 64, help_heading = "Load")]
+    pub dial: usize,
+    /// Connects a second; as fast as it goes unless told
+    #[arg(long, value_name = "PER SECOND", help_heading = "Load")]
+    pub connect_rate: Option<f64>,
+    /// Time to come to rest between connecting and sending
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "2s", help_heading = "Load")]
+    pub settle: Duration,
+    /// Bytes of a message's body, at least those of its stamp (about 40)
+    #[arg(long, default_value_t = 64, help_heading = "Load")]
+    pub size: usize,
+    /// Messages that are not stored
+    #[arg(long, help_heading = "Load")]
+    pub ephemeral: bool,
+    /// Over connections like all others, or over the application's HTTP interface
+    #[arg(long, value_enum, help_heading = "Load")]
+    pub via: Option<ViaName>,
+    /// Those who send [default: by rate and groups]
+    #[arg(long, help_heading = "Load")]
+    pub senders: Option<usize>,
+    /// After the last message heard, what is missing is lost
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "8s", help_heading = "Load")]
+    pub patience: Duration,
+    /// Processes that share the clients [default: one for each 15,000]
+    #[arg(long, help_heading = "Load")]
+    pub processes: Option<usize>,
+    /// Source addresses, 127.0.0.1 and those after it, towards a server on loopback [default: one for each 4,000 clients]
+    #[arg(long, help_heading = "Load")]
+    pub sources: Option<u32>,
+
+    /// Name of the run, in its reports
+    #[arg(long, help_heading = "Reports")]
+    pub name: Option<String>,
+    /// Write all of it as JSON, for `compare`
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub out: Option<PathBuf>,
+    /// Write a page with charts
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    pub html: Option<PathBuf>,
+    /// No progress bar
+    #[arg(long, help_heading = "Reports")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ViaName {
+    Socket,
+    Api,
+}
+
+impl Options {
+    pub async fn server(&self) -> Result<Server> {
+        let (url, api) = defaults(self.target);
+        let urls = if self.url.is_empty() {
+            vec![url.to_owned()]
+        } else {
+            self.url.clone()
+        };
+        let mut addresses = Vec::new();
+        for url in &urls {
+            addresses.push(Address::resolve(url).await?);
+        }
+        let api = match (&self.api, api) {
+            (Some(api), _) => Some(Address::resolve(api).await?),
+            (None, Some(own)) => Some(Address::resolve(own).await?),
+            // Those that are published to where clients connect.
+            (None, None) => addresses.first().cloned(),
+        };
+        let minted = !matches!(self.target, Kind::Centrifugo) || self.secret != DEV_SECRET;
+        Ok(Server {
+            kind: self.target,
+            addresses,
+            api,
+            api_key: self.api_key.clone(),
+            minter: minted.then(|| Minter {
+                secret: self.secret.clone(),
+                kid: self.kid.clone(),
+            }),
+            app: self.app.clone(),
+            run: rand::random_range(1..1_000_000),
+            durable: !self.ephemeral,
+        })
+    }
+
+    pub fn via(&self) -> Via {
+        match (self.via, self.target) {
+            (Some(ViaName::Socket), _) | (None, Kind::Herald | Kind::HeraldProto | Kind::WsId) => Via::Socket,
+            (Some(ViaName::Api), _) | (None, _) => Via::Api,
+        }
+    }
+
+    pub async fn processes_watched(&self) -> Result<Vec<Process>> {
+        let mut processes = Vec::new();
+        for text in &self.pid {
+            processes.push(Process::parse_id(text).context("--pid")?);
+        }
+        for text in &self.metrics {
+            processes.push(Process::parse_metrics(text).await.context("--metrics")?);
+        }
+        Ok(processes)
+    }
+
+    pub fn processes_for(&self, clients: usize) -> usize {
+        self.processes
+            .unwrap_or_else(|| clients.div_ceil(CLIENTS_PER_PROCESS))
+            .max(1)
+    }
+
+    pub fn sources_for(&self, clients: usize) -> u32 {
+        let needed = clients.div_ceil(CLIENTS_PER_SOURCE).clamp(1, 200);
+        self.sources.unwrap_or(u32::try_from(needed).unwrap_or(200))
+    }
+}
+
+/// Where each target listens unless somebody says otherwise, and where it is published to if that is elsewhere.
+fn defaults(kind: Kind) -> (&'static str, Option<&'static str>) {
+    match kind {
+        Kind::Herald | Kind::HeraldProto => ("ws://127.0.0.1:8002/ws", Some("http://127.0.0.1:9002")),
+        Kind::Floor => ("ws://127.0.0.1:8009", None),
+        Kind::Pusher => ("ws://127.0.0.1:6001", None),
+        Kind::Nchan => ("ws://127.0.0.1:8080", None),
+        Kind::Centrifugo => ("ws://127.0.0.1:8000", None),
+        Kind::WsId => ("ws://127.0.0.1:8080/ws", None),
+    }
+}

@@ -1,0 +1,74 @@
+//! The scenarios: what clients and senders do, one file each, put together from the steps of [`stage`].
+
+pub mod broadcast;
+pub mod churn;
+pub mod group;
+pub mod http;
+pub mod idle;
+pub mod mixed;
+pub mod soak;
+pub mod storm;
+pub mod unicast;
+
+pub mod stage;
+mod tally;
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::{
+    drive::pacer::{Due, steady},
+    target::To,
+};
+
+/// How much is sent, and for how long.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Load")]
+pub struct Pace {
+    /// Messages a second, all targets together
+    #[arg(long, default_value_t = 100.0, value_name = "PER SECOND")]
+    pub rate: f64,
+    /// Messages that are due at the same time
+    #[arg(long, default_value_t = 1)]
+    pub burst: u64,
+    /// How long messages are sent
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "10s")]
+    pub duration: Duration,
+    /// As many messages as this, all due at once, in place of rate and duration: for throughput
+    #[arg(long, value_name = "MESSAGES")]
+    pub flat_out: Option<u64>,
+}
+
+impl Pace {
+    pub fn schedule(&self, mut pick: impl FnMut(u64) -> To + Send + 'static) -> Box<dyn Iterator<Item = Due> + Send> {
+        match self.flat_out {
+            None => Box::new(steady(self.rate, self.burst, self.duration, pick)),
+            Some(total) => Box::new((0..total).map(move |turn| Due {
+                after: Duration::ZERO,
+                to: pick(turn),
+            })),
+        }
+    }
+
+    pub fn parameters(&self) -> Vec<(&'static str, String)> {
+        match self.flat_out {
+            Some(total) => vec![("flat out", total.to_string())],
+            None => vec![
+                ("rate", self.rate.to_string()),
+                ("burst", self.burst.to_string()),
+                ("duration", humantime::format_duration(self.duration).to_string()),
+            ],
+        }
+    }
+
+    /// Enough senders that none has more than 200 messages a second.
+    pub fn senders(&self) -> usize {
+        let senders = if self.flat_out.is_some() {
+            32.0
+        } else {
+            (self.rate / 200.0).ceil()
+        };
+        (senders as usize).clamp(1, 64)
+    }
+}

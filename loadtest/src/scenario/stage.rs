@@ -1,0 +1,323 @@
+//! The steps that scenarios are made of. Each leaves its figures behind.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::{Instant, sleep};
+
+use super::tally::{self, Marks};
+use crate::{
+    clock,
+    drive::{
+        crew::Crew,
+        pacer::Due,
+        plan::{Grouping, Order, Plan, Settled},
+        sender::Senders,
+    },
+    measure::{
+        machine::Machine,
+        watch::{Sample, Watch},
+    },
+    options::Options,
+    report::Run,
+    stamp::Stream,
+    target::Server,
+};
+
+/// Groups that a sender is a member of: its token names them, and a token has 4 KiB.
+const GROUPS_PER_SENDER: u32 = 50;
+/// Between two looks of the progress bar.
+const GLANCE: Duration = Duration::from_millis(250);
+
+pub struct Stage<'a> {
+    options: &'a Options,
+    pub server: Server,
+    crew: Crew,
+    senders: Option<Senders>,
+    watch: Watch,
+    bar: ProgressBar,
+    pub clients: usize,
+    sent: BTreeMap<Stream, u64>,
+    settled: Vec<Settled>,
+    marks: Marks,
+    pub run: Run,
+}
+
+impl<'a> Stage<'a> {
+    pub async fn open(scenario: &str, options: &'a Options, clients: usize, groups: Grouping) -> Result<Self> {
+        let server = options.server().await?;
+        let plan = Plan {
+            server: server.clone(),
+            first: 0,
+            step: 1,
+            clients,
+            groups,
+            sources: options.sources_for(clients),
+            dial: options.dial,
+        };
+        let mut run = begin(scenario, options);
+        run.parameters.insert("clients".into(), clients.to_string());
+        if groups.count > 0 {
+            run.parameters.insert("groups".into(), groups.count.to_string());
+        }
+        let processes = options.processes_for(clients);
+        run.parameters.insert("processes".into(), processes.to_string());
+        let crew = Crew::start(&plan, processes).await?;
+        let mut own = crew.children();
+        own.push(std::process::id());
+        let watch = Watch::start(options.processes_watched().await?, own);
+        run.processes.clone_from(&watch.names);
+        let marks = Marks::begin(watch.read().await?);
+        Ok(Self {
+            bar: bar(options.quiet),
+            options,
+            server,
+            crew,
+            senders: None,
+            watch,
+            clients,
+            sent: BTreeMap::new(),
+            settled: Vec::new(),
+            marks,
+            run,
+        })
+    }
+
+    pub fn parameters(&mut self, more: impl IntoIterator<Item = (&'static str, String)>) {
+        let more = more.into_iter().map(|(name, value)| (name.to_owned(), value));
+        self.run.parameters.extend(more);
+    }
+
+    /// Connects all clients, and lets them come to rest.
+    pub async fn ramp(&mut self) -> Result<()> {
+        let before = self.watch.read().await?;
+        self.moment("connect");
+        self.population(self.clients, self.options.connect_rate).await?;
+        let connected = self.watch.read().await?;
+        self.wait("coming to rest", self.options.settle).await;
+        let rested = self.watch.read().await?;
+        let clients = self.clients as f64;
+        let seconds = connected.seconds_since(&before);
+        self.figure("connects_per_second", clients / seconds);
+        if self.watch.servers() > 0 {
+            self.figure("cpu_us_per_connect", rested.servers_cpu_us(&before) / clients);
+            let grown = rested.servers_rss() as f64 - before.servers_rss() as f64;
+            self.figure("rss_kib_per_connection", grown / 1024.0 / clients);
+            if self.watch.servers() > 1 {
+                for number in 0..self.watch.servers() {
+                    let name = &self.watch.names[number];
+                    let grown = rested.readings[number].rss as f64 - before.readings[number].rss as f64;
+                    let name = format!("rss_kib_per_connection_{name}");
+                    self.run.figures.insert(name, grown / 1024.0 / clients);
+                }
+            }
+        }
+        self.marks.rested = Some(rested);
+        Ok(())
+    }
+
+    /// So many of the clients are there; others come or leave.
+    pub async fn population(&mut self, clients: usize, rate: Option<f64>) -> Result<()> {
+        let share = |number: usize, of: usize| (clients + of - 1 - number) / of;
+        let share_of_rate = |of: usize| rate.map(|rate| rate / of as f64);
+        let order = |number, of| Order::Population {
+            clients: share(number, of),
+            rate: share_of_rate(of),
+        };
+        let open = self.crew.open();
+        let late = glance(&self.bar, "connecting", clients as u64, open, self.crew.order(order)).await?;
+        self.late(late, "did not become ready");
+        Ok(())
+    }
+
+    fn late(&mut self, late: u64, what: &str) {
+        if late > 0 {
+            self.run.faults.push(format!("{late} clients {what}"));
+        }
+    }
+
+    /// Nothing but time, with the clients there.
+    pub async fn rest(&mut self, duration: Duration) -> Result<()> {
+        let before = self.watch.read().await?;
+        self.moment("rest");
+        self.wait("at rest", duration).await;
+        let after = self.watch.read().await?;
+        if self.watch.servers() > 0 {
+            let share = after.servers_cpu_us(&before) / 1e6 / after.seconds_since(&before);
+            self.figure("cpu_at_rest_percent", 100.0 * share);
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, what: &str, duration: Duration) {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let begun = Instant::now();
+        let elapsed = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        glance(&self.bar, what, milliseconds, elapsed, sleep(duration)).await;
+    }
+
+    /// Connects `senders`, each a member of its share of the groups.
+    pub async fn senders(&mut self, senders: usize, groups: u32) -> Result<()> {
+        let needed = groups.div_ceil(GROUPS_PER_SENDER) as usize;
+        let senders = self.options.senders.unwrap_or(senders).max(needed).max(1);
+        let shares = (0..senders).map(|sender| {
+            let all = (0..groups).filter(|group| *group as usize % senders == sender);
+            all.collect()
+        });
+        let via = self.options.via();
+        self.parameters([
+            ("senders", senders.to_string()),
+            ("via", format!("{via:?}").to_lowercase()),
+            ("size", self.options.size.to_string()),
+            ("durable", self.server.durable.to_string()),
+        ]);
+        let senders = Senders::start(&self.server, via, shares.collect(), self.options.size, 1).await?;
+        self.senders = Some(senders);
+        Ok(())
+    }
+
+    /// Sends by the schedule while `meanwhile` goes on with the clients.
+    pub async fn send_while<T>(
+        &mut self,
+        schedule: impl Iterator<Item = Due> + Send + 'static,
+        duration: Duration,
+        meanwhile: impl AsyncFnOnce(&mut Crew) -> Result<T>,
+    ) -> Result<T> {
+        let Some(senders) = &self.senders else {
+            anyhow::bail!("nobody is there to send");
+        };
+        let before = self.watch.read().await?;
+        self.marks.sending.get_or_insert(before);
+        self.run.moments.push((self.marks.since_start(), "send".into()));
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let begun = Instant::now();
+        let elapsed = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let before = std::mem::take(&mut self.sent);
+        let both = async { tokio::try_join!(senders.send(schedule, before), meanwhile(&mut self.crew)) };
+        let (sent, result) = glance(&self.bar, "sending", milliseconds, elapsed, both).await?;
+        self.sent = sent;
+        self.marks.answered = Some(clock::now());
+        Ok(result)
+    }
+
+    pub async fn send(
+        &mut self,
+        schedule: impl Iterator<Item = Due> + Send + 'static,
+        duration: Duration,
+    ) -> Result<()> {
+        self.send_while(schedule, duration, async |_| Ok(())).await
+    }
+
+    /// All are cut off at once and come back; how long it took until the last was ready.
+    pub async fn storm(crew: &mut Crew, jitter: Duration) -> Result<(u64, f64)> {
+        let begun = Instant::now();
+        let jitter_ms = u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX);
+        let late = crew.order(|_, _| Order::Storm { jitter_ms }).await?;
+        Ok((late, begun.elapsed().as_secs_f64()))
+    }
+
+    pub async fn read(&self) -> Result<Sample> {
+        self.watch.read().await
+    }
+
+    pub fn crew(&mut self) -> &mut Crew {
+        &mut self.crew
+    }
+
+    /// Waits for what is under way, and checks that everybody has everything, once and in order.
+    pub async fn settle(&mut self) -> Result<()> {
+        self.bar.set_message("waiting for what is under way");
+        let quiet_ms = u64::try_from(self.options.patience.as_millis()).unwrap_or(u64::MAX);
+        let order = Order::Settle {
+            sent: self.sent.clone(),
+            quiet_ms,
+        };
+        let mut settled = self.crew.settle(order).await?;
+        if let Some(senders) = &self.senders {
+            settled.push(senders.settle(&self.sent, self.options.patience).await);
+        }
+        self.marks.settled = Some(self.watch.read().await?);
+        self.settled = settled;
+        Ok(())
+    }
+
+    pub fn figure(&mut self, name: &str, value: f64) {
+        self.run.figures.insert(name.to_owned(), value);
+    }
+
+    pub fn fault(&mut self, what: String) {
+        self.run.faults.push(what);
+    }
+
+    pub fn moment(&mut self, what: &str) {
+        self.run.moments.push((self.marks.since_start(), what.to_owned()));
+    }
+
+    /// Ends it all and puts the report together.
+    pub async fn finish(mut self) -> Result<Run> {
+        self.bar.set_message("closing");
+        let samples = self.watch.samples();
+        let ticks = std::mem::take(&mut *self.crew.ticks.lock());
+        tally::counts(&mut self.run, self.senders.as_ref(), &self.settled, &self.sent);
+        tally::clients(&mut self.run, &ticks, self.clients);
+        tally::costs(&mut self.run, &self.marks, self.watch.servers());
+        let sent = self
+            .senders
+            .as_ref()
+            .map(|senders| senders.stats().seconds.lock().clone());
+        tally::series(&mut self.run, &ticks, &self.settled, &samples, self.marks.begun.at);
+        tally::sent(&mut self.run, &sent.unwrap_or_default(), self.marks.begun.at);
+        self.crew.end().await?;
+        self.run.seconds = self.marks.since_start();
+        self.bar.finish_and_clear();
+        Ok(self.run)
+    }
+}
+
+/// A report's beginning.
+pub fn begin(scenario: &str, options: &Options) -> Run {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let target = clap::ValueEnum::to_possible_value(&options.target);
+    Run {
+        version: format!("herald-loadtest {}", env!("CARGO_PKG_VERSION")),
+        name: options.name.clone().unwrap_or_else(|| scenario.to_owned()),
+        scenario: scenario.to_owned(),
+        target: target.map_or_else(String::new, |value| value.get_name().to_owned()),
+        started: since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
+        machine: Machine::this(),
+        ..Run::default()
+    }
+}
+
+pub fn bar(quiet: bool) -> ProgressBar {
+    let target = if quiet {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    let style = ProgressStyle::with_template("{msg:32} {bar:40} {percent:>3} % {elapsed}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// Keeps the bar moving while something goes on.
+async fn glance<T>(
+    bar: &ProgressBar,
+    what: &str,
+    total: u64,
+    at: impl Fn() -> u64,
+    work: impl Future<Output = T>,
+) -> T {
+    bar.set_length(total);
+    bar.set_position(0);
+    bar.set_message(what.to_owned());
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = sleep(GLANCE) => bar.set_position(at().min(total)),
+        }
+    }
+}
