@@ -21,10 +21,19 @@ loadtest=${HERALD_LOADTEST:-$HERALD_BIN/herald-loadtest}
 
 # Ends what this script has started, and nothing else.
 stop() {
-    local pid
-    for pid in "${pids[@]:+${pids[@]}}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${pids[@]:+${pids[@]}}"; do wait "$pid" 2>/dev/null || true; done
+    local i
+    # The last first, so that NATS goes last.
+    for ((i = ${#pids[@]} - 1; i >= 0; i--)); do end "${pids[i]}"; done
     pids=()
+}
+end() {
+    kill "$1" 2>/dev/null || return 0
+    for _ in $(seq 100); do
+        kill -0 "$1" 2>/dev/null || break
+        sleep 0.05
+    done
+    kill -9 "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
 }
 trap 'stop; rm -rf "$work"' EXIT
 
@@ -39,6 +48,7 @@ fail() {
 node() {
     local name=$1 out=$work/$1.$RANDOM
     shift
+    : >"$out"
     "$HERALD_BIN/$name" "$@" --admin 127.0.0.1:0 >"$out" 2>"$out.log" &
     pid=$!
     pids+=("$pid")
@@ -79,6 +89,7 @@ nats_server() {
 # Sets floor (its URL) and pid.
 floor_server() {
     local out=$work/floor.$RANDOM
+    : >"$out"
     "$loadtest" floor --listen 127.0.0.1:0 >"$out" &
     pid=$!
     pids+=("$pid")

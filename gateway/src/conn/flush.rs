@@ -186,7 +186,7 @@ impl Flusher {
 fn try_write(socket: &Socket, frames: &mut Frames) -> usize {
     let mut all = 0;
     while !frames.is_empty() {
-        match socket.try_write(frames) {
+        match socket.write_now(frames) {
             Ok(written @ 1..) => {
                 frames.advance(written);
                 all += written;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use socket2::SockRef;
-use tokio::{io::ReadBuf, net::TcpStream};
+use tokio::{
+    io::{Interest, ReadBuf},
+    net::TcpStream,
+};
 use tokio_rustls::server::TlsStream;
 
 use super::outbox::Frames;
@@ -63,18 +66,22 @@ impl Socket {
     }
 
     /// Writes of `frames` what is taken at once, in one system call if it can. What was not taken must be the first to
-    /// be offered again.
+    /// be offered again. Only this one is to be followed by [`Socket::writable`].
     pub fn try_write(&self, frames: &Frames) -> io::Result<usize> {
         let socket = match self {
             Self::Plain(socket) => socket,
             Self::Tls(socket) => return socket.try_write(frames),
         };
-        if frames.len() == 1
-            && let Some(frame) = frames.iter().next()
-        {
-            return socket.try_write(frame);
+        socket.try_io(Interest::WRITABLE, || send(socket, frames))
+    }
+
+    /// The same for those who do not wait: the runtime's book of what is ready, which lies elsewhere in memory, is not
+    /// looked at.
+    pub fn write_now(&self, frames: &Frames) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => send(socket, frames),
+            Self::Tls(socket) => socket.try_write(frames),
         }
-        with_slices(frames, |slices| socket.try_write_vectored(slices))
     }
 
     pub async fn writable(&self) -> io::Result<()> {
@@ -89,6 +96,16 @@ impl Socket {
         // The client may be gone already; there is nothing more to tell it.
         let _gone = SockRef::from(self.tcp()).shutdown(Shutdown::Write);
     }
+}
+
+fn send(socket: &TcpStream, frames: &Frames) -> io::Result<usize> {
+    let socket = SockRef::from(socket);
+    if frames.len() == 1
+        && let Some(frame) = frames.iter().next()
+    {
+        return socket.send(frame);
+    }
+    with_slices(frames, |slices| socket.send_vectored(slices))
 }
 
 fn with_slices<T>(frames: &Frames, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
