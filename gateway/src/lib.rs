@@ -16,6 +16,9 @@ mod cursors;
 pub mod dialect;
 mod elsewhere;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod http_body;
 pub mod hub;

@@ -24,7 +24,7 @@ use crate::{
     sessions,
 };
 
-mod answer;
+pub(crate) mod answer;
 mod backend;
 mod reply;
 mod who;
