@@ -3,29 +3,31 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     PATIENCE,
-    raw::{FIN, Raw, TEXT, header},
+    raw::{FIN, Frame, PING, PONG, Raw, TEXT, header},
 };
 
-/// Clients that each ask something now and then, and wait for the answer.
+/// Clients that each ask something now and then, and answer pings all the time.
 pub struct Good {
-    clients: Vec<tokio::sync::Mutex<Raw>>,
+    asking: Arc<AtomicBool>,
+    /// How soon each question was answered; None: not at all.
+    took: Arc<Mutex<Vec<Option<Duration>>>>,
+    tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,35 +43,37 @@ const EVERY: Duration = Duration::from_millis(500);
 
 impl Good {
     pub async fn connect(address: SocketAddr, count: usize, token: impl Fn(&str) -> String) -> Self {
-        let mut clients = Vec::new();
+        let (asking, took) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Vec<_>>>::default());
+        let mut tasks = Vec::new();
         for n in 0..count {
             let mut raw = Raw::open(address, &format!("/ws?token={}", token(&format!("good-{n}"))), &[]).await;
             raw.json().await;
-            clients.push(raw.into());
+            let (asking, took) = (asking.clone(), took.clone());
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(async move {
+                loop {
+                    listen(&mut raw, EVERY).await;
+                    if asking.load(Ordering::Relaxed) {
+                        let answered = ask(&mut raw).await;
+                        took.lock().expect("never poisoned").push(answered);
+                    }
+                }
+            })));
         }
-        Self { clients }
+        Self { asking, took, tasks }
     }
 
     /// How soon they are answered, for so long.
     pub async fn served_for(&self, time: Duration) -> Served {
-        let end = Instant::now() + time;
-        let asking = self.clients.iter().enumerate().map(|(i, client)| async move {
-            let mut client = client.lock().await;
-            let mut took = Vec::new();
-            // Not all at once.
-            sleep(EVERY * u32::try_from(i % 100).expect("small") / 100).await;
-            loop {
-                let asked = Instant::now();
-                client.text(&json!({"id": 1, "ping": {}}).to_string()).await;
-                let answered = timeout(PATIENCE, async { while client.json().await.get("pong").is_none() {} });
-                took.push(answered.await.ok().map(|()| asked.elapsed()));
-                if Instant::now() >= end {
-                    return took;
-                }
-                sleep(EVERY).await;
-            }
-        });
-        let all: Vec<Option<Duration>> = futures_util::future::join_all(asking).await.concat();
+        self.asking.store(true, Ordering::Relaxed);
+        sleep(time).await;
+        self.asking.store(false, Ordering::Relaxed);
+        // The last answers.
+        sleep(EVERY).await;
+        assert!(
+            self.tasks.iter().all(|task| !task.is_finished()),
+            "one who behaves was cut"
+        );
+        let all = std::mem::take(&mut *self.took.lock().expect("never poisoned"));
         let mut times: Vec<Duration> = all.iter().flatten().copied().collect();
         times.sort();
         let quantile = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
@@ -80,6 +84,35 @@ impl Good {
             p99: quantile(99),
         }
     }
+}
+
+async fn listen(raw: &mut Raw, time: Duration) {
+    let end = Instant::now() + time;
+    while let Ok(frame) = timeout_at(end, raw.read()).await {
+        heard(raw, frame.expect("one who behaves is not cut")).await;
+    }
+}
+
+async fn ask(raw: &mut Raw) -> Option<Duration> {
+    let asked = Instant::now();
+    raw.text(r#"{"id":1,"ping":{}}"#).await;
+    let answered = async {
+        loop {
+            let frame = raw.read().await.expect("one who behaves is not cut");
+            if heard(raw, frame).await {
+                return asked.elapsed();
+            }
+        }
+    };
+    timeout(PATIENCE / 2, answered).await.ok()
+}
+
+/// Whether it is an answer.
+async fn heard(raw: &mut Raw, frame: Frame) -> bool {
+    if frame.first == FIN | PING {
+        raw.frame(FIN | PONG, &frame.payload).await;
+    }
+    frame.payload.windows(4).any(|word| word == b"pong")
 }
 
 /// Clients that hold a connection for nothing.

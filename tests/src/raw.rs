@@ -131,6 +131,12 @@ impl Raw {
         }
     }
 
+    /// The frames that are here already.
+    pub fn here(&mut self) -> Vec<Frame> {
+        while self.stream.try_read_buf(&mut self.buffer).is_ok_and(|n| n > 0) {}
+        std::iter::from_fn(|| self.take()).collect()
+    }
+
     fn take(&mut self) -> Option<Frame> {
         let (first, second) = (*self.buffer.first()?, *self.buffer.get(1)?);
         assert_eq!(second & 0x80, 0, "a server masks nothing");

@@ -31,7 +31,7 @@ fn descriptors(node: &Node) -> usize {
 
 #[tokio::test]
 async fn a_frame_that_never_ends_is_no_sign_of_life() {
-    let limits = "ping_interval = \"1s\"\npong_timeout = \"1s\"";
+    let limits = "ping_interval = \"2s\"\npong_timeout = \"1s\"";
     let gateway = Config {
         limits: limits.into(),
         ..Config::default()
@@ -62,7 +62,7 @@ async fn a_flood_of_headers_is_refused() {
         flood(200, "X-A: b\r\n"),
         flood(20_000, "X-A: b\r\n"),
         flood(1_000, "Cookie: token=a\r\n"),
-        flood(40, &format!("X-A: {}\r\n", "x".repeat(1_000))),
+        flood(60, &format!("X-A: {}\r\n", "x".repeat(1_000))),
         format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(70_000)),
     ] {
         let status = exchange(gateway.public(), request.as_bytes()).await.status;
@@ -141,31 +141,25 @@ async fn what_is_announced_takes_no_memory() {
 #[tokio::test]
 async fn a_flood_of_pings_without_reading_takes_little_memory_and_ends() {
     let gateway = dev_gateway().await;
-    let mut peers = Vec::new();
-    for _ in 0..4 {
-        peers.push(Raw::narrow(gateway.public(), "/echo").await);
-    }
+    let mut peer = Raw::narrow(gateway.public(), "/echo").await;
     let before = Usage::of(gateway.id()).memory;
     let thousand = masked(FIN | PING, b"").repeat(1_000);
-    let mut most = 0;
-    for mut peer in peers {
-        let mut ended = false;
-        // Two bytes of answer for each: 4 MiB of answers, where an outbox has one.
-        for _ in 0..2_000 {
-            ended = peer.try_bytes(&thousand).await.is_err();
-            most = most.max(Usage::of(gateway.id()).memory.saturating_sub(before));
-            if ended {
-                break;
-            }
+    let (mut most, mut ended) = (0, false);
+    // Two bytes of answer for each: first the kernel's buffers take them, some megabytes, and then the outbox.
+    for _ in 0..8_000 {
+        ended = peer.try_bytes(&thousand).await.is_err();
+        most = most.max(Usage::of(gateway.id()).memory.saturating_sub(before));
+        if ended {
+            break;
         }
-        assert!(ended, "one who never reads is let go");
     }
-    assert!(most < 48 * MIB, "{most} bytes");
+    assert!(ended, "one who never reads is let go");
+    assert!(most < 24 * MIB, "{most} bytes");
 }
 
 #[tokio::test]
 async fn an_answer_that_is_never_read_is_given_up() {
-    let limits = "ping_interval = \"1s\"\npong_timeout = \"1s\"\nhttp_body = \"4MiB\"\ncommands_burst = 100000";
+    let limits = "ping_interval = \"2s\"\npong_timeout = \"1s\"\nhttp_body = \"4MiB\"\ncommands_burst = 100000";
     let gateway = Config {
         limits: limits.into(),
         ..Config::default()
@@ -334,7 +328,7 @@ async fn raw_answer(address: SocketAddr, request: &[u8]) -> String {
 /// In small what `bench-neighbours` does with ten thousand.
 #[tokio::test]
 async fn bad_neighbours_are_let_go_by_their_deadlines_and_good_ones_are_served() {
-    let limits = "ping_interval = \"2s\"\npong_timeout = \"2s\"\nconnect_timeout = \"5s\"";
+    let limits = "ping_interval = \"2s\"\npong_timeout = \"1s\"\nconnect_timeout = \"5s\"";
     let gateway = Config {
         limits: limits.into(),
         ..Config::default()

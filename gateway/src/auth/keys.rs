@@ -161,7 +161,7 @@ fn modulus(der: &[u8]) -> Option<&[u8]> {
 /// What is in an element of this kind, and what follows it.
 fn element(kind: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = match der {
-        [first, short @ 0..0x80, rest @ ..] if *first == kind => (usize::from(*short), rest),
+        [first, short @ 0..=0x7f, rest @ ..] if *first == kind => (usize::from(*short), rest),
         [first, 0x81, length, rest @ ..] if *first == kind => (usize::from(*length), rest),
         [first, 0x82, high, low, rest @ ..] if *first == kind => (usize::from(u16::from_be_bytes([*high, *low])), rest),
         _ => return None,
