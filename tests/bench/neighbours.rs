@@ -4,25 +4,35 @@
 //!     cargo build --release && cargo run --release -p herald-tests --bin bench-neighbours
 #![allow(clippy::print_stdout)]
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use herald_tests::{
     gateway::{Config, SECRET},
     neighbours::{Bad, Good, Served},
     token,
     usage::Usage,
 };
+use tokio::time::sleep;
 
 const GOOD: usize = 1_000;
 const BAD: usize = 10_000;
-const ROUND: Duration = Duration::from_secs(8);
+const ROUND: Duration = Duration::from_secs(6);
+/// With the bad ones and without them in turn; the medians of the percentiles count.
+const ROUNDS: usize = 3;
 /// Heads, first bodies and first frames have 10 s; what is left is for the goodbyes.
 const GONE_WITHIN: Duration = Duration::from_secs(15);
 const TIMES: f64 = 3.0;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    if let Some(address) = std::env::args().nth(1) {
+        return bad(address.parse()?).await;
+    }
     let limits = "connections_per_address = 2000\nconnects_per_second = 100000\nconnects_burst = 100000";
     let gateway = Config {
         limits: limits.into(),
@@ -33,35 +43,53 @@ async fn main() -> anyhow::Result<()> {
         token::hs256(SECRET, &token::claims(user))
     })
     .await;
-    let alone = good.served_for(ROUND).await;
-    show("alone", &alone);
-    let memory = Usage::of(gateway.id()).memory;
-    let begin = Instant::now();
-    let bad = Bad::connect(gateway.public(), BAD).await;
-    println!(
-        "{BAD} bad ones connected in {:.1?}, {} gone",
-        begin.elapsed(),
-        bad.gone()
-    );
-    let last = Instant::now();
-    let grown = Usage::of(gateway.id()).memory.saturating_sub(memory);
-    println!(
-        "memory for each of the bad: {:.1} KiB",
-        grown as f64 / 1024.0 / BAD as f64
-    );
-    let beside = good.served_for(ROUND).await;
-    show("beside them", &beside);
-    while bad.gone() < BAD && last.elapsed() < 2 * GONE_WITHIN {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let alone = good.served_for(ROUND).await;
+        show("alone", &alone);
+        let before = Usage::of(gateway.id());
+        // A process of their own, which goes last: what they cost the server is to be seen, not what they cost here.
+        let mut neighbours = Command::new("nice")
+            .args(["-n", "19"])
+            .arg(std::env::current_exe()?)
+            .arg(gateway.public().to_string())
+            .stdin(Stdio::null())
+            .spawn()
+            .context("nice")?;
+        sleep(Duration::from_secs(1)).await;
+        let beside = good.served_for(ROUND).await;
+        show("beside the bad", &beside);
+        let usage = Usage::of(gateway.id());
+        let memory = usage.memory.saturating_sub(before.memory) as f64 / 1024.0 / BAD as f64;
+        println!("for each of the bad: {memory:.1} KiB");
+        let ended = tokio::task::spawn_blocking(move || neighbours.wait()).await??;
+        ensure!(ended.success(), "the bad are not gone in time");
+        ensure!(alone.unanswered + beside.unanswered == 0, "questions were not answered");
+        without.push(alone.p99);
+        with.push(beside.p99);
     }
-    let gone = last.elapsed();
-    println!("{} of {BAD} gone {gone:.1?} after the last had come", bad.gone());
-    show("afterwards", &good.served_for(ROUND).await);
-    let times = beside.p99.as_secs_f64() / alone.p99.as_secs_f64();
-    println!("p99 is {times:.2} times that of before; the bar is {TIMES}");
-    ensure!(alone.unanswered + beside.unanswered == 0, "questions were not answered");
-    ensure!(bad.gone() == BAD && gone < GONE_WITHIN, "the bad are not gone in time");
+    without.sort();
+    with.sort();
+    let (without, with) = (without[ROUNDS / 2], with[ROUNDS / 2]);
+    let times = with.as_secs_f64() / without.as_secs_f64();
+    println!("p99 {with:.2?} beside the bad, {without:.2?} without: {times:.2} times; the bar is {TIMES}");
     ensure!(times < TIMES, "the good ones notice");
+    Ok(())
+}
+
+async fn bad(address: SocketAddr) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let bad = Bad::connect(address, BAD).await;
+    let (took, last) = (begin.elapsed(), Instant::now());
+    while bad.gone() < BAD && last.elapsed() < GONE_WITHIN {
+        sleep(Duration::from_millis(50)).await;
+    }
+    println!(
+        "{BAD} bad ones came in {took:.1?}; {} are gone {:.1?} later",
+        bad.gone(),
+        last.elapsed()
+    );
+    ensure!(bad.gone() == BAD, "{} stay", BAD - bad.gone());
     Ok(())
 }
 
