@@ -48,9 +48,9 @@ async fn main() -> anyhow::Result<()> {
         let alone = good.served_for(ROUND).await;
         show("alone", &alone);
         let before = Usage::of(gateway.id());
-        // A process of their own, which goes last: what they cost the server is to be seen, not what they cost here.
+        // A process of their own, which gives way: what they cost the server is to be seen, not what they cost here.
         let mut neighbours = Command::new("nice")
-            .args(["-n", "19"])
+            .args(["-n", "5"])
             .arg(std::env::current_exe()?)
             .arg(gateway.public().to_string())
             .stdin(Stdio::null())
