@@ -121,7 +121,8 @@ where
                     overdue.map(|()| cut.now())
                 });
             }
-            Ok::<_, Infallible>(response)
+            let (head, body) = response.into_parts();
+            Ok::<_, Infallible>(Response::from_parts(head, body.in_parts().await))
         }
     });
     let connection = http2::Builder::new(streams.clone())
@@ -142,7 +143,11 @@ where
     }
     // Requests that are under way are answered.
     connection.as_mut().graceful_shutdown();
-    connection.await
+    if serving.stop.is_cancelled() {
+        return connection.await;
+    }
+    // What is left is the end of answers that nobody reads.
+    tokio::time::timeout(read_within, connection).await.unwrap_or(Ok(()))
 }
 
 async fn answer<H: Handler>(
