@@ -7,14 +7,17 @@ use herald_router::{
     admin::Admin,
     failure::Failure,
     http::{self, Body, Incoming},
+    telemetry::Levels,
 };
-use hyper::{Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header};
+use parking_lot::RwLock;
 use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use crate::{auth::source, config::ApiKeySettings, gateway::Gateway, http_body, origin};
 
 mod kick;
+mod log_level;
 mod messages;
 mod presence;
 mod route;
@@ -26,12 +29,32 @@ use route::Resource;
 pub struct Api {
     gateway: Arc<Gateway>,
     admin: Admin,
-    keys: Vec<ApiKeySettings>,
+    keys: Keys,
+    levels: Levels,
+}
+
+/// Who may call; they can be exchanged while all goes on.
+#[derive(Clone)]
+pub struct Keys(Arc<RwLock<Arc<[ApiKeySettings]>>>);
+
+impl Keys {
+    pub fn new(keys: &[ApiKeySettings]) -> Self {
+        Self(Arc::new(RwLock::new(keys.into())))
+    }
+
+    pub fn exchange(&self, keys: &[ApiKeySettings]) {
+        *self.0.write() = keys.into();
+    }
 }
 
 impl Api {
-    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Vec<ApiKeySettings>) -> Self {
-        Self { gateway, admin, keys }
+    pub fn new(gateway: Arc<Gateway>, admin: Admin, keys: Keys, levels: Levels) -> Self {
+        Self {
+            gateway,
+            admin,
+            keys,
+            levels,
+        }
     }
 
     async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
@@ -53,6 +76,13 @@ impl Api {
                 Ok(answer(StatusCode::OK, &presence::post(&self.gateway, &body).await?))
             }
             Resource::User(user) => Ok(answer(StatusCode::OK, &presence::get(&self.gateway, user).await?)),
+            Resource::LogLevel if request.method() == Method::GET => {
+                Ok(answer(StatusCode::OK, &log_level::get(&self.levels)))
+            }
+            Resource::LogLevel => {
+                let body = self.body(request).await?;
+                Ok(answer(StatusCode::OK, &log_level::put(&self.levels, &key.name, &body)?))
+            }
             Resource::Connections(user) => {
                 let query = request.uri().query().unwrap_or_default();
                 kick::delete(&self.gateway, user, query, &key.name).await?;
@@ -61,15 +91,16 @@ impl Api {
         }
     }
 
-    fn authorize(&self, request: &Request<Incoming>, call: Option<&str>) -> Result<&ApiKeySettings, Failure> {
+    fn authorize(&self, request: &Request<Incoming>, call: Option<&str>) -> Result<ApiKeySettings, Failure> {
         let given = source::authorization(request.headers()).unwrap_or_default();
-        let key = find(&self.keys, |key| key.as_bytes().ct_eq(given.as_bytes()).into());
+        let keys = self.keys.0.read().clone();
+        let key = find(&keys, |key| key.as_bytes().ct_eq(given.as_bytes()).into());
         let key = key.ok_or_else(|| Failure::new(ErrorCode::Unauthorized, "an API key is needed"))?;
         match (&key.calls, call) {
             (Some(calls), Some(call)) if !calls.iter().any(|allowed| allowed == call) => {
                 Err(Failure::forbidden(format!("this API key does not allow {call}")))
             }
-            _ => Ok(key),
+            _ => Ok(key.clone()),
         }
     }
 

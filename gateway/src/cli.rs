@@ -5,13 +5,14 @@ use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Parser, Subcommand};
 use herald_router::{
     cli::{self, ConfigError},
-    config::Secret,
+    config::{Secret, TOP, changes, load},
+    reload::Configured,
 };
 
 use crate::{
     accounts,
     auth::{Auth, signer, unix_now},
-    config::{AuthSettings, GatewayConfig},
+    config::{AuthSettings, DEFAULT, GatewayConfig},
 };
 
 #[derive(Parser)]
@@ -88,8 +89,20 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// File, environment, `--dev`, flags.
-pub fn configure(args: Run) -> Result<GatewayConfig, ConfigError> {
-    let (mut config, mut faults) = GatewayConfig::parse(&cli::read(args.config.as_deref())?, cli::env());
+pub fn configure(args: Run) -> Result<Configured<GatewayConfig>, ConfigError> {
+    let text = cli::read(args.config.as_deref())?;
+    let (mut config, mut faults) = GatewayConfig::parse(&text, cli::env());
+    let mut tree = load::tree(DEFAULT, &text, cli::env(), TOP);
+    // Settings that flags decide are the same each time.
+    let by_flag = [
+        ("public.listen", !args.listen.is_empty()),
+        ("admin.listen", args.admin.is_some()),
+        ("nats.urls", !args.nats.is_empty()),
+        ("drain", args.drain.is_some()),
+    ];
+    for (path, _) in by_flag.iter().filter(|(_, given)| *given) {
+        changes::put(&mut tree, path, None);
+    }
     if args.dev {
         config.develop();
     }
@@ -106,7 +119,10 @@ pub fn configure(args: Run) -> Result<GatewayConfig, ConfigError> {
         config.drain = drain;
     }
     config.check(&mut faults);
-    Ok(faults.or(config)?)
+    Ok(Configured {
+        config: faults.or(config)?,
+        tree,
+    })
 }
 
 /// The faults of a file, as `check` tells them.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use bytesize::ByteSize;
 use herald_router::{
-    config::{Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TlsSettings, check_node, load},
+    config::{Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TOP, TlsSettings, check_node, load},
     policy::Policy,
 };
 use ipnet::IpNet;
@@ -17,6 +17,7 @@ mod admin;
 mod dev;
 mod dialects;
 mod limits;
+mod live;
 mod services;
 mod session;
 
@@ -24,6 +25,7 @@ pub use admin::{AdminSettings, ApiKeySettings};
 pub use dev::{DEV_API_KEY, DEV_TOKEN_KEY};
 pub use dialects::{DialectSettings, DialectsSettings};
 pub use limits::LimitSettings;
+pub use live::RULES;
 pub use services::{AUTH, ECHO, ERROR_OPCODE, Key as RouteKey, MessageId, RouteSettings, ServiceSettings, is_name};
 pub use session::{AccountSettings, LoginSettings, Relogin, SessionSettings};
 
@@ -181,7 +183,7 @@ impl PresenceSettings {
 impl GatewayConfig {
     /// Reads `text`, with `env` over it. The faults so far go on into [`Self::check`], after the flags.
     pub fn parse(text: &str, env: impl Iterator<Item = (String, String)>) -> (Self, Faults) {
-        load::parse(text, env, &["node", "drain"])
+        load::parse(text, env, TOP)
     }
 
     /// Names everything that is wrong. Key files are read too: nothing may be found wrong only after binding.

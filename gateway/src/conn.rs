@@ -23,6 +23,7 @@ use crate::{
     clock,
     dialect::{Dialect, Keeps},
     event::{Answer, Ending, Tag},
+    metrics::Staged,
 };
 
 pub mod command;
@@ -40,6 +41,7 @@ pub mod sink;
 pub mod socket;
 pub mod writer;
 
+use flush::UNTIMED;
 use outbox::{Handover, Outbox, Pushed};
 use progress::Progress;
 use proof::Proof;
@@ -63,6 +65,8 @@ pub struct Conn {
     member: Mutex<Option<Member>>,
     /// Its connect has succeeded: the user is online by it.
     present: AtomicBool,
+    /// For the metrics.
+    pub(crate) stage: Staged,
     /// When the last frame came, in ticks of [`clock`].
     last_in: AtomicU32,
     /// How many commands the reader waits for before it reads on: silence is then not the client's fault.
@@ -97,6 +101,7 @@ impl Conn {
             address,
             member: Mutex::new(None),
             present: AtomicBool::new(false),
+            stage: Staged::default(),
             last_in: AtomicU32::new(clock::ticks()),
             waiting: AtomicU32::new(0),
             expires: AtomicU64::new(u64::MAX),
@@ -108,9 +113,14 @@ impl Conn {
 
     /// Puts a push into the outbox. Never waits.
     pub fn push(self: &Arc<Self>, frame: Bytes) -> Pushed {
+        self.push_timed(frame, UNTIMED)
+    }
+
+    /// The same with a message that was accepted at `time`, so that it can be measured how long it took.
+    pub fn push_timed(self: &Arc<Self>, frame: Bytes, time: u64) -> Pushed {
         let pushed = self.outbox.push(frame);
         if let Pushed::Queued(handover) = pushed {
-            self.hand_over(handover);
+            self.hand_over_timed(handover, time);
         }
         pushed
     }
@@ -166,11 +176,22 @@ impl Conn {
     }
 
     fn hand_over(self: &Arc<Self>, handover: Handover) {
+        self.hand_over_timed(handover, UNTIMED);
+    }
+
+    fn hand_over_timed(self: &Arc<Self>, handover: Handover, time: u64) {
         if handover == Handover::Needed {
             match &self.sink {
-                Sink::Socket { flusher, .. } => flusher.add(self.clone()),
+                Sink::Socket { flusher, .. } => flusher.add(self.clone(), time),
                 Sink::Answer(answer) => answer.wake(),
             }
+        }
+    }
+
+    /// The log is to tell when what was put in until now has been written, this message among it.
+    pub fn trace(self: &Arc<Self>, message: &Arc<str>) {
+        if let Sink::Socket { flusher, .. } = &self.sink {
+            flusher.trace(self.clone(), message.clone());
         }
     }
 

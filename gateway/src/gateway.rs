@@ -13,6 +13,7 @@ use futures_util::future;
 use herald_proto::{CloseCode, subject::Names};
 use herald_router::{bus::Bus, config::Faults};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
 
 use crate::{
     addresses::Addresses,
@@ -25,7 +26,7 @@ use crate::{
     elsewhere,
     hub::Hub,
     login::Login,
-    metrics::Metrics,
+    metrics::{Metrics, Stage},
     origin::Origins,
     paths::Paths,
     post::Callers,
@@ -44,6 +45,8 @@ use crate::{
 /// How long an HTTP request waits for a node that is not well, and how often it looks.
 const SETTLING: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often it is looked at what waits in the outboxes.
+const SAMPLE: Duration = Duration::from_secs(5);
 /// How long a subscription outlives its last local member.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -122,7 +125,7 @@ impl Gateway {
             cursors: Cursors::new(bus.clone(), config.log.max_age),
             bus: bus.clone(),
             names,
-            flushers: Flushers::new(&tasks, &metrics.bytes_out),
+            flushers: Flushers::new(&tasks, &metrics),
             callers: Callers::new(&limits),
             dev: config.dev,
             node,
@@ -152,9 +155,26 @@ impl Gateway {
             self.cursors.run(),
             self.callers.run(),
             self.flushers.run(),
+            self.clone().sample(),
             self.routers.run(&self.tasks),
             reread::run(self.clone()),
         );
+    }
+
+    /// What nobody counts as it comes and goes is looked at now and then; works until dropped.
+    async fn sample(self: Arc<Self>) {
+        loop {
+            let gateway = self.clone();
+            // Of very many connections it takes milliseconds.
+            let looked = tokio::task::spawn_blocking(move || {
+                let waiting = gateway.open.iter().map(|conn| conn.outbox.waiting());
+                let (bytes, largest) = waiting.fold((0, 0), |(sum, most), bytes| (sum + bytes, bytes.max(most)));
+                gateway.metrics.holds(gateway.hub.user_count(), bytes, largest);
+            });
+            // It fails only at the runtime's end.
+            let _looked = looked.await;
+            tokio::time::sleep(SAMPLE).await;
+        }
     }
 
     /// A node that has only just started, or has just lost NATS, is mostly well again in a moment: that is waited for, for
@@ -174,6 +194,7 @@ impl Gateway {
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number:x}", self.node);
         let conn = Conn::new(id, dialect, self.paths.terms(dialect).outbox, sink, client);
+        self.staged(&conn, Some(Stage::Connecting));
         self.open.insert(number, conn.clone());
         let guard = OpenGuard {
             gateway: self.clone(),
@@ -195,24 +216,28 @@ impl Gateway {
     }
 
     /// The connection's end, whatever came of its beginning.
-    pub fn disconnect(&self, conn: &Arc<Conn>, welcomed: bool) {
-        if let Some(user) = self.detach(conn, welcomed) {
+    pub fn disconnect(&self, conn: &Arc<Conn>) {
+        if let Some(user) = self.detach(conn) {
             self.presence.touch(&user);
         }
     }
 
     /// The same, but that its user may have gone is yet to be told, of the one returned.
-    pub fn detach(&self, conn: &Arc<Conn>, welcomed: bool) -> Option<Arc<str>> {
+    pub fn detach(&self, conn: &Arc<Conn>) -> Option<Arc<str>> {
+        self.staged(conn, Some(Stage::Closing));
+        debug!(connection = &*conn.id, ending = ?conn.outbox.ending(), "closed");
         let member = conn.member()?;
         if conn.dialect.keeps() == Keeps::Server {
             self.cursors.hurry(&member.user, conn.dialect.name());
         }
         self.hub.detach_all(conn, &member.user);
         self.watching.leave(conn);
-        if welcomed {
-            self.metrics.disconnected(conn.dialect);
-        }
         conn.counts().then_some(member.user)
+    }
+
+    /// The connection has come so far. None: it is no longer there.
+    fn staged(&self, conn: &Conn, stage: Option<Stage>) {
+        self.metrics.stage(conn.dialect, conn.stage.swap(stage), stage);
     }
 
     pub fn set_token(&self, conn: &Arc<Conn>, identity: &Identity) {
@@ -252,6 +277,8 @@ pub struct OpenGuard {
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        self.gateway.open.remove(&self.number);
+        if let Some((_, conn)) = self.gateway.open.remove(&self.number) {
+            self.gateway.staged(&conn, None);
+        }
     }
 }

@@ -41,6 +41,7 @@ mod topic;
 
 pub use entrance::{Entered, Start};
 
+use fanout::Comes;
 use idle::Idle;
 use membership::Orders;
 use newest::Newests;
@@ -183,7 +184,7 @@ impl Hub {
         {
             self.obey(user, state, control, entry.sequence);
         }
-        self.give(&topic.target, state.live(), entry, stored);
+        self.give(&topic.target, state.live(), entry, stored, Comes::Live);
     }
 
     fn decoded(entry: &LogEntry) -> Option<cluster::Stored> {
@@ -194,7 +195,7 @@ impl Hub {
     }
 
     /// Gives `to` what a stored message is to clients: itself, news of a group, or nothing.
-    fn give(&self, target: &Target, to: &[Arc<Conn>], entry: &LogEntry, stored: cluster::Stored) {
+    fn give(&self, target: &Target, to: &[Arc<Conn>], entry: &LogEntry, stored: cluster::Stored, comes: Comes) {
         let Some(log) = self.bus.log.id().borrow().clone() else {
             return; // nothing is stored in a log that was never reached
         };
@@ -207,16 +208,21 @@ impl Hub {
         }
         if let Some(control) = stored.control {
             self.tell_of(to, control, entry.sequence);
-        } else if !stored.is_expired(id::now_ms()) {
+        } else if stored.is_expired(id::now_ms()) {
+            self.metrics.expired.increment(to.len() as u64);
+        } else {
             let offset = Some(log.at(entry.sequence).to_string());
-            fanout::deliver(target, to, stored, offset, &self.metrics);
+            fanout::deliver(target, to, stored, offset, comes, &self.metrics);
         }
     }
 
     /// In no order with what is stored, so those who are still catching up get it too.
     fn deliver_ephemeral(&self, topic: &Topic, state: &TopicState, copy: &LiveCopy) {
         match cluster::Stored::decode(copy.payload.clone()) {
-            Ok(stored) => fanout::deliver(&topic.target, state.members(), stored, None, &self.metrics),
+            Ok(stored) => {
+                let to = state.members();
+                fanout::deliver(&topic.target, to, stored, None, Comes::Live, &self.metrics);
+            }
             Err(error) => warn!(%error, "an unreadable live message"),
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     config::GatewayConfig,
     gateway::Gateway,
     services::CallError,
-    sessions,
+    sessions::{self, Why},
 };
 
 pub(crate) mod answer;
@@ -157,7 +157,10 @@ async fn begin(request: &Request<'_>, welcome: &Welcome, id: &str) -> Result<(St
     };
     let session = gateway.sessions.begin(user, id, session).await?;
     for older in gateway.sessions.to_make_way(user, id, &session).await? {
-        gateway.sessions.end(&gateway.routers, user, &older, true).await?;
+        gateway
+            .sessions
+            .end(&gateway.routers, user, &older, Why::Relogin)
+            .await?;
     }
     Ok(token(gateway, user, id, &session)?)
 }

@@ -7,7 +7,7 @@ use herald_gateway::{
     cli::{self, Args, Command},
     config, node,
 };
-use herald_router::cli::BAD_CONFIG;
+use herald_router::{cli::BAD_CONFIG, reload::Configured};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,16 +29,16 @@ fn main() -> ExitCode {
             Err(error) => fail(BAD_CONFIG, error),
         },
         None => match cli::configure(args.run.clone()) {
-            Ok(config) => run(config, args.run),
+            Ok(configured) => run(configured, args.run),
             Err(error) => fail(BAD_CONFIG, error),
         },
     }
 }
 
 #[tokio::main]
-async fn run(config: config::GatewayConfig, from: cli::Run) -> ExitCode {
+async fn run(configured: Configured<config::GatewayConfig>, from: cli::Run) -> ExitCode {
     let again = move || cli::configure(from.clone());
-    match node::run(config, again).await {
+    match node::run(configured, again).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, format!("herald-gateway: {error:#}")),
     }

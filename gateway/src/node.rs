@@ -9,7 +9,10 @@ use herald_router::{
     bus::{Bus, memory, nats},
     cli::ConfigError,
     core::Router,
-    http, service,
+    http,
+    metrics::node as node_metrics,
+    reload::Configured,
+    service,
     service::Readiness,
     shutdown::{Hangups, Signals},
     telemetry,
@@ -18,24 +21,36 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{api::Api, config::GatewayConfig, gateway::Gateway, metrics, reload, server::Public, tls::Certificates};
+use crate::{
+    api::{Api, Keys},
+    config::GatewayConfig,
+    gateway::Gateway,
+    metrics,
+    reload::Live,
+    server::Public,
+    tls::Certificates,
+};
 
 /// After the last close frame has been queued, connections get this long to take it, and HTTP requests to be answered.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Runs until a signal asks for the end. `again` reads the configuration anew.
 pub async fn run(
-    config: GatewayConfig,
-    again: impl Fn() -> Result<GatewayConfig, ConfigError> + Send + 'static,
+    configured: Configured<GatewayConfig>,
+    again: impl Fn() -> Result<Configured<GatewayConfig>, ConfigError> + Send + 'static,
 ) -> anyhow::Result<()> {
-    telemetry::start_logging(&config.logging)?;
+    let Configured { config, tree } = configured;
+    let levels = telemetry::start_logging(&config.logging)?;
     let mut signals = Signals::new()?;
     // Outlives all else: commands under way at a stop still need the bus.
     let background = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let recorder = telemetry::start_metrics(&background, &tasks)?;
-    herald_router::metrics::describe();
-    metrics::describe();
+    let figures = telemetry::start_metrics(
+        &[node_metrics::METRICS, herald_router::metrics::METRICS, metrics::METRICS],
+        (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        &background,
+        &tasks,
+    )?;
 
     let public = bind_all(&config.public.listen)?;
     let certificates = Arc::new(Certificates::new(&config)?);
@@ -46,7 +61,7 @@ pub async fn run(
         .clone()
         .unwrap_or_else(|| format!("gw-{:08x}", rand::random::<u32>()));
     let bus = bus(&config, &node, &background, &tasks).await?;
-    let inside = embedded(&config, &node, &bus, &background, &tasks);
+    let (router, inside) = embedded(&config, &node, &bus, &background, &tasks).unzip();
 
     let stop = CancellationToken::new();
     let gateway = Gateway::new(&config, node.clone(), &bus, stop.clone())?;
@@ -55,22 +70,26 @@ pub async fn run(
     tasks.spawn(async move {
         end.run_until_cancelled(work.run()).await;
     });
-    tasks.spawn(watch_bus(bus.clone(), background.clone()));
-    let (reloaded, exchanged, end) = (gateway.clone(), certificates.clone(), background.clone());
-    let hangups = Hangups::new()?;
+    let (watched, end) = (bus.clone(), background.clone());
+    tasks.spawn(async move { end.run_until_cancelled(node_metrics::follow(&watched)).await });
+    let api_keys = Keys::new(&config.admin.api_keys);
+    let live = Live {
+        gateway: gateway.clone(),
+        certificates: certificates.clone(),
+        api_keys: api_keys.clone(),
+        levels: levels.clone(),
+        router,
+    };
+    let (hangups, end) = (Hangups::new()?, background.clone());
     tasks.spawn(async move {
-        let reload = reload::run(hangups, &reloaded, &exchanged, again);
-        end.run_until_cancelled(async { tokio::join!(reload, exchanged.follow()) })
+        let reload = live.follow(hangups, tree, again);
+        end.run_until_cancelled(async { tokio::join!(reload, live.certificates.follow(), live.levels.run()) })
             .await;
     });
 
     let mut out = std::io::stdout();
     let ready = readiness(bus.clone(), gateway.clone(), inside, stop.clone());
-    let api = Api::new(
-        gateway.clone(),
-        Admin::new(ready, recorder),
-        config.admin.api_keys.clone(),
-    );
+    let api = Api::new(gateway.clone(), Admin::new(ready, figures), api_keys, levels);
     for (listener, address) in public.into_iter().zip(&config.public.listen) {
         writeln!(out, "listening public {}", listener.local_addr()?)?;
         let handler = Arc::new(Public::new(gateway.clone(), *address));
@@ -126,6 +145,7 @@ async fn bus(
     }
     let settings = nats::NatsConfig {
         urls: config.nats.urls(),
+        access: config.nats.access(),
         prefix: config.nats.prefix.clone(),
         name: node.to_owned(),
         limits: config.log.limits(),
@@ -141,13 +161,14 @@ fn embedded(
     bus: &Bus,
     background: &CancellationToken,
     tasks: &TaskTracker,
-) -> Option<Readiness> {
+) -> Option<(Router, Readiness)> {
     if !config.nats.urls.is_empty() {
         return None;
     }
     let names = Names::new(config.nats.prefix.clone());
     let router = Router::new(bus.clone(), config.router.clone(), names);
-    Some(service::start(router, node, background.clone(), tasks))
+    let readiness = service::start(router.clone(), node, background.clone(), tasks);
+    Some((router, readiness))
 }
 
 fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: CancellationToken) -> Ready {
@@ -170,20 +191,6 @@ fn readiness(bus: Bus, gateway: Arc<Gateway>, inside: Option<Readiness>, stop: C
         }
         Ok(())
     })
-}
-
-async fn watch_bus(bus: Bus, end: CancellationToken) {
-    let mut state = bus.pubsub.state();
-    let watch = async {
-        loop {
-            let now = *state.borrow_and_update();
-            metrics::bus(now);
-            if state.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    end.run_until_cancelled(watch).await;
 }
 
 /// Not ready, no new connections, the others closed one by one; then what is under way may end.

@@ -19,7 +19,10 @@ use herald_router::{
 use prost::Message;
 use tokio_util::task::TaskTracker;
 
-use crate::{batch::Batcher, metrics::Metrics};
+use crate::{
+    batch::Batcher,
+    metrics::{self, Metrics},
+};
 
 /// Before the second try, where the first failed at once: time for a router to come back or another to take over.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -147,7 +150,7 @@ impl Routers {
 
     /// Asks, and where the outcome is unknown asks once more. The command carries its dedup id, so that whatever the
     /// first try came to, it is done once.
-    async fn ask(&self, verb: &str, command: &impl Message) -> Result<reply::Reply, Failure> {
+    async fn ask(&self, verb: &'static str, command: &impl Message) -> Result<reply::Reply, Failure> {
         let payload = Bytes::from(command.encode_to_vec());
         let begun = std::time::Instant::now();
         let mut outcome = self.ask_once(verb, payload.clone()).await;
@@ -161,6 +164,7 @@ impl Routers {
             outcome = self.ask_once(verb, payload).await;
         }
         self.metrics.router_seconds.record(begun.elapsed().as_secs_f64());
+        metrics::router_request(verb, outcome.as_ref().err().map(|failure| failure.code));
         outcome
     }
 

@@ -23,6 +23,8 @@ pub use upstream::Upstream;
 #[derive(Debug, Clone)]
 pub struct Call {
     pub service: Arc<str>,
+    /// By which it goes there, as the metrics call it; None: by its name.
+    pub route: Option<Arc<str>>,
     pub method: Option<Arc<str>>,
     pub body: Bytes,
     pub content_type: &'static str,

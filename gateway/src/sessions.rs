@@ -20,7 +20,7 @@ use herald_router::{
 use prost::Message;
 use tracing::{debug, warn};
 
-use crate::{auth::SessionClaim, config::Relogin, routers::Routers};
+use crate::{auth::SessionClaim, config::Relogin, metrics, routers::Routers};
 
 mod cache;
 pub mod rules;
@@ -46,6 +46,29 @@ pub enum Refreshed {
     Gone,
     /// There was; it has been found to be over, and is to be ended.
     Ends,
+}
+
+/// Why a session ends before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Logout,
+    /// A token was shown that had been replaced: somebody has copied it.
+    Copied,
+    /// Its user logged in again.
+    Relogin,
+    Kick,
+}
+
+impl Why {
+    /// How it is called in the metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::Copied => "copied",
+            Self::Relogin => "relogin",
+            Self::Kick => "kick",
+        }
+    }
 }
 
 /// A fresh name, of 128 random bits: nobody guesses it, and no two are the same.
@@ -81,6 +104,7 @@ impl Sessions {
         let (key, value) = (key(user, id), Bytes::from(session.encode_to_vec()));
         self.bus.kv.create(Bucket::Sessions, &key, value, Some(ttl)).await?;
         self.announce(user, id, &session, now).await?;
+        metrics::session_created();
         Ok(session)
     }
 
@@ -154,7 +178,7 @@ impl Sessions {
     }
 
     /// Ends a session on every node, and the connections that were made with its tokens.
-    pub async fn end(&self, routers: &Routers, user: &str, id: &str, kicked: bool) -> Result<(), Failure> {
+    pub async fn end(&self, routers: &Routers, user: &str, id: &str, why: Why) -> Result<(), Failure> {
         let origin = dedup::Origin::Command {
             connection: &new_id(),
             serial: 0,
@@ -162,11 +186,12 @@ impl Sessions {
         let command = EndSessionCommand {
             user: user.to_owned(),
             session: id.to_owned(),
-            kicked,
+            kicked: matches!(why, Why::Kick | Why::Relogin),
             dedup: dedup::id(origin, &Target::user(user)),
         };
         routers.end_session(&command).await?;
         self.cache.ended(&key(user, id));
+        metrics::session_ended(why.name());
         Ok(())
     }
 

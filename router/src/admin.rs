@@ -3,20 +3,22 @@
 use std::{borrow::Cow, net::SocketAddr};
 
 use hyper::{Method, Request, Response, StatusCode};
-use metrics_exporter_prometheus::PrometheusHandle;
 
-use crate::http::{self, Body, Incoming};
+use crate::{
+    http::{self, Body, Incoming},
+    telemetry::Figures,
+};
 
 /// Says whether the node can do its work now, or why not.
 pub type Ready = Box<dyn Fn() -> Result<(), Cow<'static, str>> + Send + Sync>;
 
 pub struct Admin {
     ready: Ready,
-    metrics: PrometheusHandle,
+    metrics: Figures,
 }
 
 impl Admin {
-    pub fn new(ready: Ready, metrics: PrometheusHandle) -> Self {
+    pub fn new(ready: Ready, metrics: Figures) -> Self {
         Self { ready, metrics }
     }
 

@@ -35,10 +35,8 @@ impl Bus {
         if *self.pubsub.state().borrow() == BusState::Ready {
             return Ok(());
         }
-        Err(match self.pubsub.trouble() {
-            Some(trouble) => format!("NATS' streams are not ready: {trouble}").into(),
-            None => "no connection to NATS".into(),
-        })
+        let trouble = self.pubsub.trouble();
+        Err(trouble.map_or("no connection to NATS".into(), Into::into))
     }
 }
 

@@ -8,10 +8,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::{bus::LogLimits, policy::Policy};
 
+pub mod changes;
 pub mod load;
+mod nats;
 pub mod tls;
 
 pub use load::{Fault, Faults};
+pub use nats::{NatsSettings, NatsTlsSettings};
 pub use tls::TlsSettings;
 
 /// The whole commented default configuration, as `herald-router config` prints it.
@@ -55,22 +58,6 @@ impl Default for RouterConfig {
 pub struct AdminSettings {
     pub listen: SocketAddr,
     pub tls: Option<TlsSettings>,
-}
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NatsSettings {
-    pub urls: Vec<Secret>,
-    pub prefix: String,
-}
-
-impl Default for NatsSettings {
-    fn default() -> Self {
-        Self {
-            urls: Vec::new(),
-            prefix: "herald".to_owned(),
-        }
-    }
 }
 
 /// Text that must not reach a log: credentials, keys, and URLs that may hold them.
@@ -142,16 +129,43 @@ impl Default for LoggingSettings {
 
 fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    match tracing_subscriber::EnvFilter::try_new(&text) {
+    match crate::telemetry::filter(&text) {
         Ok(_) => Ok(text),
         Err(error) => Err(serde::de::Error::custom(error)),
     }
 }
 
+/// Names of the environment that count without a double underscore.
+pub const TOP: &[&str] = &["node", "drain"];
+
+/// What of a router's settings can change while it runs.
+pub const RULES: changes::Rules = changes::Rules {
+    live: &[
+        "admin.tls",
+        "policy.client_join",
+        "policy.direct",
+        "policy.visibility",
+        "policy.groups_per_user",
+        "policy.revocations_kept",
+        "logging.level",
+    ],
+    restart: &[
+        "node",
+        "drain",
+        "admin.listen",
+        "nats",
+        "policy.last_seen_kept",
+        "log",
+        "logging.format",
+    ],
+    secret: &["nats.urls", "nats.password", "nats.token", "nats.nkey_seed"],
+    lasting: &["admin.tls"],
+};
+
 impl RouterConfig {
     /// Reads and checks `text`, with `env` over it.
     pub fn parse(text: &str, env: impl Iterator<Item = (String, String)>) -> Result<Self, Faults> {
-        let (config, mut faults) = load::parse::<Self>(text, env, &["node", "drain"]);
+        let (config, mut faults) = load::parse::<Self>(text, env, TOP);
         config.check(&mut faults);
         faults.or(config)
     }
@@ -178,39 +192,6 @@ pub fn check_node(node: Option<&str>, faults: &mut Faults) {
         && let Err(error) = herald_proto::id::check("node", node)
     {
         faults.add("node", error.to_string());
-    }
-}
-
-impl NatsSettings {
-    pub fn check(&self, faults: &mut Faults) {
-        for (i, url) in self.urls.iter().enumerate() {
-            let address = url.0.parse::<async_nats::ServerAddr>();
-            if !address.is_ok_and(|address| !address.host().is_empty()) {
-                faults.add(format!("nats.urls[{i}]"), "not a NATS URL");
-            }
-        }
-        let token = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-        if !self.prefix.split('.').all(token) {
-            faults.add(
-                "nats.prefix",
-                "must be one or more tokens of letters, digits, - and _, joined by dots",
-            );
-        }
-    }
-
-    pub fn urls(&self) -> Vec<String> {
-        self.urls.iter().map(|url| url.0.clone()).collect()
-    }
-
-    /// Whether every URL is of this machine, as `--dev` demands.
-    pub fn is_loopback(&self) -> bool {
-        self.urls.iter().all(|url| {
-            let Ok(address) = url.0.parse::<async_nats::ServerAddr>() else {
-                return false;
-            };
-            let host = address.host().trim_matches(['[', ']']);
-            host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        })
     }
 }
 

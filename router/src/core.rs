@@ -23,7 +23,7 @@ mod presence;
 #[derive(Clone)]
 pub struct Router {
     pub(crate) bus: Bus,
-    pub(crate) policy: Arc<Policy>,
+    policy: Arc<RwLock<Arc<Policy>>>,
     pub(crate) directory: Arc<RwLock<Directory>>,
     pub(crate) names: Arc<Names>,
 }
@@ -33,9 +33,23 @@ impl Router {
         Self {
             bus,
             directory: Arc::new(RwLock::new(Directory::new(!policy.last_seen_kept.is_zero()))),
-            policy: Arc::new(policy),
+            policy: Arc::new(RwLock::new(Arc::new(policy))),
             names: Arc::new(names),
         }
+    }
+
+    /// The rules that hold now.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.policy.read().clone()
+    }
+
+    /// From now on these rules hold; whether it is remembered when somebody was last seen stays as it was.
+    pub fn set_policy(&self, policy: &Policy) {
+        let mut rules = self.policy.write();
+        *rules = Arc::new(Policy {
+            last_seen_kept: rules.last_seen_kept,
+            ..policy.clone()
+        });
     }
 
     /// Carries out one command and encodes its answer. `verb` is the last token of the subject.

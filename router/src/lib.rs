@@ -13,6 +13,7 @@ pub mod http;
 pub mod metrics;
 pub mod policy;
 pub mod presence;
+pub mod reload;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;

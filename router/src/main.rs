@@ -13,6 +13,7 @@ use herald_router::{
     core::Router,
     http, metrics,
     policy::Policy,
+    reload::{Configured, Live},
     service,
     shutdown::{Hangups, Signals},
     telemetry,
@@ -43,7 +44,7 @@ enum Command {
     Config,
 }
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 struct Run {
     /// Configuration file (TOML)
     #[arg(long)]
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
             .map_err(Into::into),
         Some(Command::Check { config }) => return report(check(&config)),
         None => match configure(&args.run) {
-            Ok(config) => run(config),
+            Ok(configured) => run(configured, args.run),
             Err(error) => return report(Err(error)),
         },
     };
@@ -103,8 +104,9 @@ fn check(path: &std::path::Path) -> Result<(), ConfigError> {
 }
 
 /// File, environment, flags; then the rules of `--dev`.
-fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
-    let mut config = RouterConfig::parse(&cli::read(args.config.as_deref())?, cli::env())?;
+fn configure(args: &Run) -> Result<Configured<RouterConfig>, ConfigError> {
+    let text = cli::read(args.config.as_deref())?;
+    let mut config = RouterConfig::parse(&text, cli::env())?;
     if !args.nats.is_empty() {
         config.nats.urls = args.nats.iter().cloned().map(Secret).collect();
     }
@@ -129,18 +131,37 @@ fn configure(args: &Run) -> Result<RouterConfig, ConfigError> {
             faults.add("admin.listen", "--dev allows only loopback addresses");
         }
     }
-    Ok(faults.or(config)?)
+    // Settings that flags decide are the same each time.
+    let mut tree = config::load::tree(config::DEFAULT, &text, cli::env(), config::TOP);
+    let by_flag = [
+        ("nats.urls", !args.nats.is_empty()),
+        ("admin.listen", args.admin.is_some()),
+        ("drain", args.drain.is_some()),
+    ];
+    for (path, _) in by_flag.iter().filter(|(_, given)| *given) {
+        config::changes::put(&mut tree, path, None);
+    }
+    Ok(Configured {
+        config: faults.or(config)?,
+        tree,
+    })
 }
 
 #[tokio::main]
-async fn run(config: RouterConfig) -> anyhow::Result<()> {
-    telemetry::start_logging(&config.logging)?;
+async fn run(configured: Configured<RouterConfig>, from: Run) -> anyhow::Result<()> {
+    let Configured { config, tree } = configured;
+    let levels = telemetry::start_logging(&config.logging)?;
     let mut signals = Signals::new()?;
     let hangups = Hangups::new()?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let metrics_handle = telemetry::start_metrics(&stop, &tasks)?;
-    metrics::describe();
+    let figures = telemetry::start_metrics(
+        &[metrics::node::METRICS, metrics::METRICS],
+        (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        &stop,
+        &tasks,
+    )?;
+    metrics::begin();
 
     let listener = http::bind(config.admin.listen).with_context(|| format!("binding {}", config.admin.listen))?;
     let admin_address = listener.local_addr()?;
@@ -159,6 +180,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     let bus = nats::bus(
         NatsConfig {
             urls: config.nats.urls(),
+            access: config.nats.access(),
             prefix: config.nats.prefix.clone(),
             name: node.clone(),
             limits: config.log.limits(),
@@ -169,9 +191,17 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
     )
     .await?;
 
+    let (watched, end) = (bus.clone(), stop.clone());
+    tasks.spawn(async move { end.run_until_cancelled(metrics::node::follow(&watched)).await });
+
     let names = Names::new(config.nats.prefix.clone());
     let router = Router::new(bus, config.policy.clone(), names);
-    let readiness = service::start(router, &node, stop.clone(), &tasks);
+    let readiness = service::start(router.clone(), &node, stop.clone(), &tasks);
+    let live = Live {
+        router,
+        tls: tls.clone(),
+        levels,
+    };
     let draining = stop.clone();
     let ready = move || {
         if draining.is_cancelled() {
@@ -179,7 +209,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
         }
         readiness.check()
     };
-    let admin = Arc::new(Admin::new(Box::new(ready), metrics_handle));
+    let admin = Arc::new(Admin::new(Box::new(ready), figures));
     let admin_stop = CancellationToken::new();
     let admin_tasks = TaskTracker::new();
     if let Some(tls) = tls.clone() {
@@ -198,7 +228,7 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
 
     tokio::select! {
         () = signals.next() => {}
-        () = ignore(hangups) => {}
+        () = live.follow(hangups, tree, || configure(&from)) => {}
     }
     tracing::info!("stopping");
     stop.cancel();
@@ -216,12 +246,4 @@ async fn run(config: RouterConfig) -> anyhow::Result<()> {
         tracing::warn!("the bus did not end in time");
     }
     Ok(())
-}
-
-/// Goes on until dropped. Whoever asks all nodes at once to read their files anew must not end this one.
-async fn ignore(mut hangups: Hangups) {
-    loop {
-        hangups.next().await;
-        tracing::info!("a router reads nothing anew on SIGHUP; certificates are looked at by themselves");
-    }
 }

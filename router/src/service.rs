@@ -99,9 +99,11 @@ pub fn start(router: Router, node: &str, shutdown: CancellationToken, tasks: &Ta
             match subscribe(&router).await {
                 Ok(incoming) => {
                     serving.send_replace(true);
+                    metrics::serving(true);
                     info!("serving commands");
                     serve(&router, incoming, state.clone(), &shutdown, &commands).await;
                     serving.send_replace(false);
+                    metrics::serving(false);
                 }
                 Err(error) => {
                     warn!(%error, "cannot serve commands yet");

@@ -2,30 +2,37 @@
 
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Level, Metadata};
-use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Registry, filter::filter_fn, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-use crate::config::{LogFormat, LoggingSettings};
+use crate::{
+    config::{LogFormat, LoggingSettings},
+    metrics::{
+        catalogue::{Kind, Metric, SECONDS},
+        node::{Busy, Sampled},
+    },
+};
 
-/// Latencies of a message's way: from 100 µs, what NATS takes at best, to the 10 s within which all is answered.
-const SECONDS_BUCKETS: &[f64] = &[
-    0.0001, 0.000_25, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+mod levels;
+
+pub use levels::{Held, LONGEST, Levels, filter};
+
 /// Histograms gather samples until they are drained.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-pub fn start_logging(settings: &LoggingSettings) -> anyhow::Result<()> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&settings.level)?)
-        .with_writer(std::io::stderr);
+/// The levels can be changed from then on.
+pub fn start_logging(settings: &LoggingSettings) -> anyhow::Result<Levels> {
+    let (levels, handle) = reload::Layer::new(filter(&settings.level)?);
+    let registry = Registry::default().with(levels);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     let discreet = filter_fn(is_discreet);
     match settings.format {
-        LogFormat::Text => builder.with_ansi(false).finish().with(discreet).try_init()?,
-        LogFormat::Json => builder.json().finish().with(discreet).try_init()?,
+        LogFormat::Text => registry.with(lines.with_ansi(false)).with(discreet).try_init()?,
+        LogFormat::Json => registry.with(lines.json()).with(discreet).try_init()?,
     }
-    Ok(())
+    Ok(Levels::new(handle, &settings.level))
 }
 
 /// Libraries that trace tell what they send and receive, and so bodies, tokens and passwords.
@@ -33,21 +40,51 @@ fn is_discreet(event: &Metadata<'_>) -> bool {
     event.target().starts_with("herald") || *event.level() <= Level::DEBUG
 }
 
-pub fn start_metrics(shutdown: &CancellationToken, tasks: &TaskTracker) -> anyhow::Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets(SECONDS_BUCKETS)?
-        .install_recorder()?;
+/// Installs the recorder, which from then on counts what `metrics` describe. `binary` and `version` are the node's own.
+pub fn start_metrics(
+    metrics: &[&[Metric]],
+    (binary, version): (&'static str, &'static str),
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> anyhow::Result<Figures> {
+    let described = || metrics.iter().copied().flatten();
+    let mut builder = PrometheusBuilder::new().set_buckets(SECONDS)?;
+    for metric in described() {
+        if let Kind::Histogram(buckets) = metric.kind {
+            builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)?;
+        }
+    }
+    let handle = builder.install_recorder()?;
+    described().for_each(Metric::describe);
     let upkeep = handle.clone();
     let shutdown = shutdown.clone();
     tasks.spawn(async move {
         let mut every = tokio::time::interval(UPKEEP);
+        let mut busy = Busy::new();
         let upkeep = async {
             loop {
                 every.tick().await;
                 upkeep.run_upkeep();
+                busy.look();
             }
         };
         shutdown.run_until_cancelled(upkeep).await;
     });
-    Ok(handle)
+    Ok(Figures {
+        handle,
+        sampled: Sampled::new(binary, version),
+    })
+}
+
+/// What `/metrics` shows.
+pub struct Figures {
+    handle: PrometheusHandle,
+    sampled: Sampled,
+}
+
+impl Figures {
+    pub fn render(&self) -> String {
+        self.sampled.take();
+        self.handle.render()
+    }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{StreamExt, stream};
 use rustix::process::Signal;
 use tokio::{
     sync::{mpsc, watch},
@@ -23,8 +24,8 @@ use crate::{
 use peer::Peer;
 pub use report::Report;
 
-mod peer;
-mod report;
+pub(crate) mod peer;
+pub(crate) mod report;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -41,8 +42,11 @@ pub struct Plan {
     pub settle: Duration,
 }
 
+/// Clients that connect at the same time in the beginning.
+const ABREAST: usize = 32;
+
 /// Where clients connect, as it is now.
-type Addresses = Arc<RwLock<Vec<SocketAddr>>>;
+pub(crate) type Addresses = Arc<RwLock<Vec<SocketAddr>>>;
 
 impl Plan {
     /// What one client sends in a second.
@@ -60,17 +64,28 @@ impl Plan {
 pub async fn run(plan: Plan) -> Report {
     let mut cluster = Cluster::start_on_three(2, 2).await;
     let addresses: Addresses = Arc::new(RwLock::new(cluster.addresses()));
+    let disturb = async |begun| fail_in_turn(&plan, &mut cluster, &addresses, begun).await;
+    report::judge(&exercise(plan, &addresses, disturb).await)
+}
+
+/// What the clients of a plan sent and heard, all of it.
+pub(crate) struct Heard {
+    pub(crate) peers: Vec<Peer>,
+    ledger: Arc<report::Ledger>,
+    sent: usize,
+}
+
+/// Lets the clients live while `disturb` does what it does, from the given moment on.
+pub(crate) async fn exercise(plan: Plan, addresses: &Addresses, disturb: impl AsyncFnOnce(Instant)) -> Heard {
     let (report_sent, mut sent) = mpsc::unbounded_channel();
     let (publish_ledger, ledger) = watch::channel(None);
-    let mut peers = Vec::new();
-    for i in 0..plan.clients {
-        peers.push(Peer::start(plan, i, Arc::clone(&addresses)).await);
-    }
+    let starting = stream::iter(0..plan.clients).map(|i| Peer::start(plan, i, Arc::clone(addresses)));
+    let peers: Vec<Peer> = starting.buffer_unordered(ABREAST).collect().await;
     let begun = Instant::now();
     let live = |peer: Peer| tokio::spawn(peer.live(begun, report_sent.clone(), ledger.clone()));
     let clients: Vec<_> = peers.into_iter().map(live).collect();
     drop(report_sent);
-    fail_in_turn(&plan, &mut cluster, &addresses, begun).await;
+    disturb(begun).await;
     let mut all = Vec::new();
     // Ends when everybody has reported.
     while let Some(more) = sent.recv().await {
@@ -84,10 +99,14 @@ pub async fn run(plan: Plan) -> Report {
         peers.push(client.await.expect("a client that does as it should"));
     }
     log(begun, "everybody has heard what there was to hear");
-    report::judge(&ledger, all.len(), &peers)
+    Heard {
+        peers,
+        ledger,
+        sent: all.len(),
+    }
 }
 
-fn log(begun: Instant, what: &str) {
+pub(crate) fn log(begun: Instant, what: &str) {
     // Standard error: the report alone goes to standard output.
     eprintln!("{:6.1} s  {what}", begun.elapsed().as_secs_f64());
 }

@@ -18,6 +18,9 @@ use crate::{
     token,
 };
 
+/// The id of the pings by which a follower asks for a sign of life: above all others.
+const HEARTBEAT_ID: u32 = u32::MAX;
+
 pub struct Follower {
     pub user: String,
     token: String,
@@ -26,6 +29,11 @@ pub struct Follower {
     pub by_frame: bool,
     /// Connects over TLS.
     pub tls: Option<Trusting>,
+    /// Without a sign of life for so long it asks for one, and after twice so long it takes the connection for dead. None: never.
+    pub heartbeat: Option<Duration>,
+    /// When the last frame came.
+    alive: Instant,
+    asked: bool,
     client: Option<Client>,
     /// The last one: of `connected`, or pushed.
     pub cursor: Option<String>,
@@ -50,6 +58,9 @@ impl Follower {
             dialect,
             by_frame: false,
             tls: None,
+            heartbeat: None,
+            alive: Instant::now(),
+            asked: false,
             client: None,
             cursor: None,
             cursors: 0,
@@ -132,6 +143,7 @@ impl Follower {
             self.cursor = Some(cursor.to_owned());
         }
         self.client = Some(client);
+        self.lives();
         Ok(())
     }
 
@@ -161,6 +173,10 @@ impl Follower {
             let _ = client.try_send(&frame).await;
         }
         let wake = self.outgoing.due().map_or(end, |due| due.min(end));
+        let wake = self.heartbeat.map_or(wake, |heartbeat| {
+            let patience = if self.asked { heartbeat * 2 } else { heartbeat };
+            wake.min(self.alive + patience)
+        });
         let event = if aside.is_empty() {
             client.event_until(wake).await
         } else {
@@ -170,8 +186,11 @@ impl Follower {
             self.take(frame);
         }
         match event {
-            Some(Event::Frame(frame)) => self.take(frame),
-            None => {}
+            Some(Event::Frame(frame)) => {
+                self.lives();
+                self.take(frame);
+            }
+            None => self.beat().await?,
             Some(end) => {
                 self.cut();
                 return Err(match end {
@@ -182,6 +201,29 @@ impl Follower {
             }
         }
         Ok(Instant::now() < end)
+    }
+
+    fn lives(&mut self) {
+        (self.alive, self.asked) = (Instant::now(), false);
+    }
+
+    /// Where nothing has come for long.
+    async fn beat(&mut self) -> Result<(), String> {
+        let (Some(heartbeat), silence) = (self.heartbeat, self.alive.elapsed()) else {
+            return Ok(());
+        };
+        if silence >= heartbeat * 2 {
+            self.cut();
+            return Err("no sign of life".to_owned());
+        }
+        if let Some(client) = &mut self.client
+            && silence >= heartbeat
+            && !std::mem::replace(&mut self.asked, true)
+        {
+            // A connection that has just ended says so when it is read.
+            let _ = client.try_send(&json!({"id": HEARTBEAT_ID, "ping": {}})).await;
+        }
+        Ok(())
     }
 
     fn take(&mut self, frame: Value) {
@@ -195,7 +237,7 @@ impl Follower {
             if code == "gap" {
                 self.heard.forget_offsets();
             }
-        } else if frame.get("id").is_some() {
+        } else if frame.get("id").is_some_and(|id| *id != HEARTBEAT_ID) {
             assert!(self.outgoing.answered(&frame), "an answer to nothing: {frame}");
         }
     }

@@ -27,6 +27,14 @@ impl Metrics {
         self.0.get(name).copied().unwrap_or_default()
     }
 
+    /// The sum of all figures of this name whose labels, as they are written, include these.
+    pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        let of_name = self.0.iter().filter(|(key, _)| key.split('{').next() == Some(name));
+        let figures = of_name.filter(|(key, _)| labels.iter().all(|label| key.contains(label)));
+        // Of no floats the sum is -0.0.
+        figures.map(|(_, figure)| figure).sum::<f64>() + 0.0
+    }
+
     /// The upper bound of the histogram's bucket that `part` of what was counted since `before` lies within, in the
     /// histogram's unit. `labels` as they stand before the bound, `name_bucket{labels,le="`.
     pub fn bound_since(&self, before: &Self, name: &str, labels: &str, part: f64) -> f64 {

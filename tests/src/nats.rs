@@ -29,6 +29,7 @@ pub fn free_port() -> u16 {
 
 /// Killed when dropped; its log is printed if the test is failing.
 pub struct NatsServer {
+    address: Ipv4Addr,
     port: u16,
     store: TempDir,
     child: Option<Child>,
@@ -51,9 +52,20 @@ impl NatsServer {
         server
     }
 
+    /// Not on loopback.
+    pub async fn start_on(address: Ipv4Addr) -> Self {
+        let mut server = Self::reserve();
+        server.address = address;
+        while !server.try_start().await {
+            server.port = free_port();
+        }
+        server
+    }
+
     /// A server that is not there yet: its port and folder are chosen.
     pub fn reserve() -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST,
             port: free_port(),
             store: TempDir::new().expect("a folder for the store"),
             child: None,
@@ -75,7 +87,8 @@ impl NatsServer {
         let child = Command::new(binary())
             .arg("--config")
             .arg(config)
-            .args(["--addr", "127.0.0.1", "--port", &self.port.to_string(), "--jetstream"])
+            .args(["--addr", &self.address.to_string(), "--port", &self.port.to_string()])
+            .arg("--jetstream")
             .arg("--store_dir")
             .arg(self.store.path())
             .arg("--log")
@@ -88,7 +101,7 @@ impl NatsServer {
         let child = self.child.insert(child);
         let end = Instant::now() + PATIENCE;
         loop {
-            if greets(self.port).await {
+            if greets(self.address, self.port).await {
                 return true;
             }
             if child.try_wait().expect("the child's state").is_some() {
@@ -101,7 +114,7 @@ impl NatsServer {
     }
 
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}:{}", self.address, self.port)
     }
 
     pub fn id(&self) -> u32 {
@@ -182,9 +195,9 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 /// Whether a server speaks first, as NATS does, and has JetStream.
-async fn greets(port: u16) -> bool {
+async fn greets(address: Ipv4Addr, port: u16) -> bool {
     let greeting = async {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = SocketAddr::from((address, port));
         let mut stream = TcpStream::connect(address).await.ok()?;
         let mut info = vec![0; 4096];
         let read = stream.read(&mut info).await.ok()?;

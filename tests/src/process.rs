@@ -15,7 +15,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 
-use crate::{PATIENCE, eventually, http};
+use crate::{PATIENCE, eventually, http, namespace::Namespace};
 
 /// Where a binary of the workspace lies: in `HERALD_BIN_DIR`, else beside the running test's `deps` folder.
 pub fn binary(name: &str) -> PathBuf {
@@ -50,9 +50,25 @@ pub struct Node {
 impl Node {
     /// Starts the process and waits for nothing.
     pub fn spawn<S: AsRef<OsStr>>(name: &str, arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut command = Command::new(binary(name));
+        command.args(arguments);
+        Self::spawn_as(name, command)
+    }
+
+    /// The same inside a network namespace.
+    pub fn spawn_in<S: AsRef<OsStr>>(space: &Namespace, name: &str, arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut command = Command::new("ip");
+        // Becomes the binary, under the same process id.
+        command
+            .args(["netns", "exec", &space.name])
+            .arg(binary(name))
+            .args(arguments);
+        Self::spawn_as(name, command)
+    }
+
+    fn spawn_as(name: &str, mut command: Command) -> Self {
         let log = NamedTempFile::new().expect("a file for the log");
-        let mut child = Command::new(binary(name))
-            .args(arguments)
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.reopen().expect("the log file again"))

@@ -43,7 +43,7 @@ async fn metrics_count_and_name_no_user() {
     let mut count = 0;
     for sample in samples {
         let (name, value) = sample.rsplit_once(' ').expect("a name and a value");
-        assert!(name.starts_with("herald_"), "{sample}");
+        assert!(name.starts_with("herald_") || name.starts_with("process_"), "{sample}");
         assert!(value.parse::<f64>().is_ok(), "{sample}");
         count += 1;
     }

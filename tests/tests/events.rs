@@ -30,7 +30,7 @@ fn good(user: &str) -> String {
 
 async fn streams(gateway: &Node) -> f64 {
     let metrics = Metrics::of(gateway.admin()).await;
-    metrics.get("herald_gateway_connections{dialect=\"events\"}")
+    metrics.get("herald_gateway_connections{dialect=\"events\",state=\"connected\"}")
 }
 
 /// The answer to a request that must be refused.

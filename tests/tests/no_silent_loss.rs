@@ -9,7 +9,7 @@ use herald_tests::{
     eventually,
     follower::Follower,
     gateway::{Config, SECRET},
-    http,
+    metrics::Metrics,
     monitor::Monitor,
     nats::NatsServer,
     process::Node,
@@ -114,13 +114,8 @@ const BULK_COUNT: usize = 1_000;
 
 /// What the gateway counts as connected.
 async fn connections(gateway: &Node) -> f64 {
-    let metrics = http::get(gateway.admin(), "/metrics").await.body;
-    let lines = metrics
-        .lines()
-        .filter(|line| line.starts_with("herald_gateway_connections{"));
-    lines
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-        .sum()
+    let metrics = Metrics::of(gateway.admin()).await;
+    metrics.sum("herald_gateway_connections", &["state=\"connected\""])
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ fn good(user: &str) -> String {
 /// Polls that wait at this node.
 async fn waiting(gateway: &Node) -> f64 {
     let metrics = Metrics::of(gateway.admin()).await;
-    metrics.get("herald_gateway_connections{dialect=\"poll\"}")
+    metrics.get("herald_gateway_connections{dialect=\"poll\",state=\"connected\"}")
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use herald_tests::{
     client::{Client, Dialect, Event, Upgrade},
     gateway::{Config, SECRET, dev_gateway, dev_gateway_with},
     http,
+    metrics::Metrics,
     process::Node,
     raw::{CLOSE, FIN, PING, PONG, Raw, TEXT},
     token,
@@ -168,13 +169,8 @@ async fn a_slow_reader_is_closed_with_4001_while_its_neighbours_go_on() {
 
 /// What the gateway counts as connected.
 async fn connections(gateway: &Node) -> f64 {
-    let metrics = http::get(gateway.admin(), "/metrics").await.body;
-    let gauges = metrics
-        .lines()
-        .filter(|line| line.starts_with("herald_gateway_connections{"));
-    gauges
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-        .sum()
+    let metrics = Metrics::of(gateway.admin()).await;
+    metrics.sum("herald_gateway_connections", &["state=\"connected\""])
 }
 
 #[tokio::test]

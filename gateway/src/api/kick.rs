@@ -4,7 +4,7 @@
 use herald_proto::{Target, cluster::KickCommand, dedup, id};
 use herald_router::failure::Failure;
 
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, sessions::Why};
 
 pub(super) async fn delete(gateway: &Gateway, user: String, query: &str, api_key: &str) -> Result<(), Failure> {
     id::check("user", &user)?;
@@ -16,7 +16,7 @@ pub(super) async fn delete(gateway: &Gateway, user: String, query: &str, api_key
     let asked = Asked::parse(query)?;
     if let Some(session) = asked.session {
         id::check("session", &session)?;
-        return gateway.sessions.end(&gateway.routers, &user, &session, true).await;
+        return gateway.sessions.end(&gateway.routers, &user, &session, Why::Kick).await;
     }
     let command = KickCommand {
         revoke: asked.revoke,

@@ -11,12 +11,14 @@ use herald_proto::{
 use herald_router::failure::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tracing::debug;
 
 use super::ErrorBody;
 use crate::{
     dialect::{body, object::Object},
     event::{self, Body},
     gateway::Gateway,
+    metrics,
 };
 
 /// Targets of one call that are sent to at once.
@@ -198,6 +200,9 @@ impl Message<'_> {
             copy: false,
             ..SendCommand::default()
         };
+        metrics::received("api", target, self.durable);
+        let (message, api_key) = (&command.id, self.api_key);
+        debug!(message, api_key, to = target.kind(), durable = self.durable, "accepted");
         let sent = gateway.routers.send(&command).await?;
         Ok(event::Sent::from(sent).into())
     }

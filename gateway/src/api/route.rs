@@ -4,7 +4,7 @@ use hyper::Method;
 use percent_encoding::percent_decode_str;
 
 /// The calls, by the names that an API key can be limited to.
-pub const CALLS: &[&str] = &["messages", "presence", "user", "kick"];
+pub const CALLS: &[&str] = &["messages", "presence", "user", "kick", "log-level"];
 
 /// What a path names. Ids stand in paths percent-encoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub(super) enum Resource {
     User(String),
     /// The connections of a user.
     Connections(String),
+    LogLevel,
 }
 
 impl Resource {
@@ -22,6 +23,7 @@ impl Resource {
         let resource = match (segments.next()?, segments.next(), segments.next()) {
             ("messages", None, None) => Self::Messages,
             ("presence", None, None) => Self::Presence,
+            ("log-level", None, None) => Self::LogLevel,
             ("users", Some(user), None) => Self::User(id(user)?),
             ("users", Some(user), Some("connections")) => Self::Connections(id(user)?),
             _ => return None,
@@ -34,6 +36,7 @@ impl Resource {
         match (self, method) {
             (Self::Messages, &Method::POST) => Some("messages"),
             (Self::Presence, &Method::POST) => Some("presence"),
+            (Self::LogLevel, &Method::GET | &Method::PUT) => Some("log-level"),
             (Self::User(_), &Method::GET) => Some("user"),
             (Self::Connections(_), &Method::DELETE) => Some("kick"),
             _ => None,
@@ -44,6 +47,7 @@ impl Resource {
     pub fn allow(&self) -> &'static str {
         match self {
             Self::Messages | Self::Presence => "POST",
+            Self::LogLevel => "GET, PUT",
             Self::User(_) => "GET",
             Self::Connections(_) => "DELETE",
         }
@@ -82,6 +86,7 @@ mod tests {
         for resource in [
             Resource::Messages,
             Resource::Presence,
+            Resource::LogLevel,
             Resource::User(String::new()),
             Resource::Connections(String::new()),
         ] {

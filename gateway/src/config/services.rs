@@ -117,6 +117,15 @@ impl RouteSettings {
         }
     }
 
+    /// As metrics call it.
+    pub fn name(&self) -> String {
+        match (&self.message, self.id, self.opcode) {
+            (Some(name), ..) => name.clone(),
+            (_, Some(id), _) => format!("id {id}"),
+            (.., opcode) => format!("opcode {}", opcode.unwrap_or_default()),
+        }
+    }
+
     fn named(&self) -> String {
         match (&self.message, self.id, self.opcode) {
             (Some(name), ..) => format!("{name:?}"),

@@ -22,12 +22,7 @@ fn the_printed_default_is_the_default() {
         "only the key has no default: {faults}"
     );
     assert_eq!(faults.lines().count(), 1);
-    let uncommented = DEFAULT
-        .lines()
-        .map(|line| line.strip_prefix("#= ").unwrap_or(line))
-        .collect::<Vec<_>>()
-        .join("\n");
-    let (_, faults) = GatewayConfig::parse(&uncommented, std::iter::empty());
+    let (_, faults) = GatewayConfig::parse(&load::uncommented(DEFAULT), std::iter::empty());
     assert!(faults.is_empty(), "{faults}");
 }
 
@@ -73,4 +68,10 @@ fn dev_stays_on_loopback() {
 fn secrets_are_masked() {
     let config = checked(KEY, false).unwrap();
     assert!(!format!("{config:?}").contains("0123456789abcdef"));
+}
+
+#[test]
+fn every_setting_is_either_live_or_needs_a_restart() {
+    let settings = load::uncommented(DEFAULT).parse().unwrap();
+    assert_eq!(RULES.faults(&settings), Vec::<String>::new());
 }

@@ -8,6 +8,7 @@ use herald_proto::{
     dedup, id,
 };
 use herald_router::failure::Failure;
+use tracing::debug;
 
 use crate::{
     event::{Answer, Send},
@@ -63,6 +64,15 @@ impl Job<'_> {
             dialect: dialect.unwrap_or_default(),
             original: original.unwrap_or_default(),
         };
+        metrics::received("client", &send.to, send.durable);
+        let (message, connection) = (&command.id, self.connection);
+        debug!(
+            message,
+            connection,
+            to = send.to.kind(),
+            durable = send.durable,
+            "accepted"
+        );
         let sent = self.gateway.routers.send(&command).await?;
         Ok(Answer::Sent(sent.into()))
     }

@@ -10,10 +10,11 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use metrics::Counter;
+use ::metrics::{Counter, Histogram};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use super::{
     Conn,
@@ -21,9 +22,12 @@ use super::{
     socket::Socket,
     writer,
 };
+use crate::metrics::{self, Metrics};
 
 /// Writes between two looks at what else the thread has to do: a fifth of a millisecond.
 const TURN: usize = 32;
+/// Writes that the log tells of at once, at most: more would take more memory than a fault is worth.
+const TRACED: usize = 10_000;
 /// Writes to one connection in a row while its outbox is being filled at the same time.
 const ROUNDS: usize = 4;
 
@@ -32,23 +36,37 @@ pub struct Flushers {
     next: AtomicUsize,
 }
 
+/// In place of a message's time: how long this takes is not measured.
+pub(crate) const UNTIMED: u64 = 0;
+
 pub struct Flusher {
-    /// Bounded by the connections, each of which is here at most once.
-    waiting: Mutex<Vec<Arc<Conn>>>,
+    waiting: Mutex<Waiting>,
     wake: Notify,
     tasks: TaskTracker,
     bytes_out: Counter,
+    delivery_seconds: Histogram,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Bounded by the connections, each of which is here at most once.
+    conns: Vec<Arc<Conn>>,
+    /// When the first message that waits here was accepted, so that one clock read tells of the whole batch.
+    time: u64,
+    /// Whose writes the log is to tell of, and of which messages; mostly nothing.
+    traced: Vec<(Arc<Conn>, Arc<str>)>,
 }
 
 impl Flushers {
     /// One for each thread of the runtime, so that all of them can write.
-    pub fn new(tasks: &TaskTracker, bytes_out: &Counter) -> Self {
+    pub fn new(tasks: &TaskTracker, metrics: &Metrics) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let flusher = || Flusher {
             waiting: Mutex::default(),
             wake: Notify::new(),
             tasks: tasks.clone(),
-            bytes_out: bytes_out.clone(),
+            bytes_out: metrics.bytes_out.clone(),
+            delivery_seconds: metrics.delivery_seconds.clone(),
         };
         Self {
             flushers: (0..threads).map(|_| Arc::new(flusher())).collect(),
@@ -73,22 +91,41 @@ impl Flushers {
 }
 
 impl Flusher {
-    pub fn add(&self, conn: Arc<Conn>) {
+    /// `time`: of the message that it is for, if it is to be measured.
+    pub fn add(&self, conn: Arc<Conn>, time: u64) {
         let first = {
             let mut waiting = self.waiting.lock();
-            waiting.push(conn);
-            waiting.len() == 1
+            waiting.conns.push(conn);
+            if waiting.time == UNTIMED {
+                waiting.time = time;
+            }
+            waiting.conns.len() == 1
         };
         if first {
             self.wake.notify_one();
         }
     }
 
+    /// Once all that is being written now has been, the log tells of this.
+    pub fn trace(&self, conn: Arc<Conn>, message: Arc<str>) {
+        let mut waiting = self.waiting.lock();
+        if waiting.traced.len() < TRACED {
+            waiting.traced.push((conn, message));
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
     async fn run(&self) {
         let mut batch = Vec::new();
         loop {
             self.wake.notified().await;
-            std::mem::swap(&mut batch, &mut *self.waiting.lock());
+            let (time, traced) = {
+                let mut waiting = self.waiting.lock();
+                std::mem::swap(&mut batch, &mut waiting.conns);
+                let time = std::mem::replace(&mut waiting.time, UNTIMED);
+                (time, std::mem::take(&mut waiting.traced))
+            };
             let mut written = 0;
             for (at, conn) in batch.drain(..).enumerate() {
                 written += self.flush(&conn);
@@ -98,6 +135,14 @@ impl Flusher {
                 }
             }
             self.bytes_out.increment(written);
+            if time != UNTIMED {
+                self.delivery_seconds.record(metrics::since(time));
+            }
+            for (conn, message) in traced {
+                // What a client does not take at once is left to a writer.
+                let waits = conn.outbox.waiting();
+                debug!(message = &*message, connection = &*conn.id, waits, "written");
+            }
         }
     }
 
@@ -127,7 +172,7 @@ impl Flusher {
         }
         // Others shall have their turn.
         conn.outbox.wrote(written);
-        self.add(conn.clone());
+        self.add(conn.clone(), UNTIMED);
         all
     }
 

@@ -198,6 +198,11 @@ impl Outbox {
         self.state.lock().phase == Phase::Open
     }
 
+    /// Bytes that wait, those under way to the socket included.
+    pub fn waiting(&self) -> usize {
+        self.state.lock().bytes
+    }
+
     // --- the writing side: whoever has been handed the connection ---
 
     /// The next work; `written` bytes of what was taken before have been written. None lets the connection go: whoever

@@ -131,7 +131,7 @@ impl Reader {
             Some(Ending::Code(code)) => Some(code),
             Some(Ending::Peer(_)) | None => None,
         });
-        gateway.disconnect(conn, self.conversation.is_welcomed());
+        gateway.disconnect(conn);
         // The socket must not be closed over what the client still sends, or it could miss the reason.
         let said = async {
             outbox.ended().await;

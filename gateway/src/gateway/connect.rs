@@ -20,6 +20,7 @@ use crate::{
     elsewhere,
     event::{Answer, ConnectOptions, Connected, Tag},
     hub::{Entered, Start},
+    metrics::{self, Stage},
     presence,
 };
 
@@ -120,7 +121,12 @@ impl Gateway {
             conn.set_present();
             self.announced(&user).await;
         }
-        self.metrics.connected(conn.dialect);
+        self.staged(conn, Some(Stage::Connected));
+        let (connection, dialect) = (&*conn.id, conn.dialect.name());
+        debug!(connection, dialect, ?user, device = ?device, "connected");
+        if let (Start::Cursor(_), Ok(entered)) = (start, &entered) {
+            metrics::resumed(entered.resumed, entered.gap);
+        }
         entered
     }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use herald_proto::{CloseCode, LogId, Target};
+use herald_proto::{LogId, Target};
 use herald_router::bus::{Bounds, BusError};
 use tokio::time::sleep;
 use tracing::warn;
@@ -59,7 +59,7 @@ impl Hub {
         warn!(watermark, first, "the log has lost what may not have been delivered");
         let connected: Vec<_> = everybody.state.lock().members().to_vec();
         for conn in connected.iter().filter(|conn| conn.progress.may_lack(first)) {
-            conn.close(CloseCode::Unavailable);
+            self.close_for_gap(conn);
         }
     }
 
@@ -94,7 +94,7 @@ impl Hub {
             }
             // Their places in the log say nothing any more. They come back, and are told.
             let catching_up = &state.members()[state.live().len()..];
-            catching_up.iter().for_each(|conn| conn.close(CloseCode::Unavailable));
+            catching_up.iter().for_each(|conn| self.close_for_gap(conn));
         }
         self.tell_of_loss(same);
     }
@@ -112,6 +112,7 @@ impl Hub {
         for conn in &connected {
             conn.progress.begin_again(same, self.round());
         }
+        self.metrics.gaps_noticed.increment(connected.len() as u64);
         fanout::push_to(&connected, &notice, true, &self.metrics);
     }
 }

@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 
 use super::{
     Hub,
+    fanout::Comes,
     newest::Newest,
     patience::{PAUSE, Patience},
     topic::{Joining, Topic},
@@ -185,7 +186,7 @@ impl Hub {
         ) {
             self.order(user, change, entry.sequence, std::slice::from_ref(way.conn));
         }
-        self.give(target, std::slice::from_ref(way.conn), entry, stored);
+        self.give(target, std::slice::from_ref(way.conn), entry, stored, Comes::Replayed);
     }
 
     fn try_go_live(&self, way: &Way<'_>) -> Joining {
@@ -250,7 +251,7 @@ impl Way<'_> {
             for place in [self.from, after] {
                 self.hub.reads.drop_page(&self.topic.target, place);
             }
-            self.conn.close(CloseCode::Unavailable);
+            self.hub.close_for_gap(self.conn);
         }
     }
 

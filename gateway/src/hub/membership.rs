@@ -182,6 +182,13 @@ impl Hub {
         topics.collect()
     }
 
+    pub fn user_count(&self) -> usize {
+        let present = |target: &Target, topic: &Topic| {
+            matches!(target, Target::User(_)) && !topic.state.lock().members().is_empty()
+        };
+        self.topics.iter().filter(|topic| present(topic.key(), topic)).count()
+    }
+
     /// What is known of a user's groups.
     pub fn memberships(&self, user: &str) -> HashMap<Box<str>, Membership> {
         let topic = self.existing(&Target::user(user));

@@ -7,6 +7,7 @@ use herald_router::bus::Page;
 use tracing::{debug, warn};
 
 use super::{Hub, patience::Patience, reads::PAGE, topic::Topic};
+use crate::conn::Conn;
 
 /// Holes that are read at once.
 pub(super) const ABREAST: usize = 64;
@@ -43,7 +44,7 @@ impl Hub {
                     if lacking {
                         // They come back with their cursors, and are told that something is missing.
                         let members = state.members().iter();
-                        members.for_each(|conn| conn.close(CloseCode::Unavailable));
+                        members.for_each(|conn| self.close_for_gap(conn));
                     }
                     for entry in &page.entries {
                         if state.sequencer.read(entry.sequence) {
@@ -82,6 +83,12 @@ impl Hub {
             }
             tokio::time::sleep(patience.pause()).await;
         }
+    }
+
+    /// It comes back with its cursor, and is told what may be missing.
+    pub(super) fn close_for_gap(&self, conn: &Arc<Conn>) {
+        self.metrics.gaps_closed.increment(1);
+        conn.close(CloseCode::Unavailable);
     }
 
     /// Whether the log may have trimmed messages after `after` before they were read: `before`, and what is in `page`.

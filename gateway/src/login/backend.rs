@@ -40,6 +40,7 @@ async fn ask(
 ) -> Result<Reply, CallError> {
     let call = Call {
         service: service.into(),
+        route: None,
         method: None,
         body: request.bytes.clone(),
         content_type: OCTETS,

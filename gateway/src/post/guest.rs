@@ -22,7 +22,6 @@ const AWAY: Duration = limits::GRACE;
 pub struct Guest {
     gateway: Arc<Gateway>,
     pub conn: Arc<Conn>,
-    welcomed: bool,
     /// It ends because it has been given an answer.
     answered: bool,
     _open: OpenGuard,
@@ -36,7 +35,6 @@ impl Guest {
         Self {
             gateway: gateway.clone(),
             conn,
-            welcomed: false,
             answered: false,
             _open: open,
             _address: address,
@@ -60,10 +58,9 @@ impl Guest {
         self.known(begun)
     }
 
-    fn known<T>(&mut self, outcome: Result<T, Refused>) -> Result<T, Refused> {
-        match &outcome {
-            Ok(_) => self.welcomed = true,
-            Err(refused) => self.conn.close(refused.code),
+    fn known<T>(&self, outcome: Result<T, Refused>) -> Result<T, Refused> {
+        if let Err(refused) = &outcome {
+            self.conn.close(refused.code);
         }
         outcome
     }
@@ -72,7 +69,7 @@ impl Guest {
     pub fn answered(mut self) {
         self.answered = true;
         self.conn.end(Ending::Peer(None));
-        let Some(user) = self.gateway.detach(&self.conn, self.welcomed) else {
+        let Some(user) = self.gateway.detach(&self.conn) else {
             return;
         };
         let gateway = self.gateway.clone();
@@ -93,6 +90,6 @@ impl Drop for Guest {
             Some(Ending::Code(code)) => Some(code),
             Some(Ending::Peer(_)) | None => None,
         });
-        self.gateway.disconnect(&self.conn, self.welcomed);
+        self.gateway.disconnect(&self.conn);
     }
 }

@@ -11,6 +11,7 @@ pub async fn call_by_client(services: &Services, call: event::Call, caller: Call
     let asked = call.content_type;
     let call = Call {
         service: call.service.into(),
+        route: None,
         method: call.method.map(Into::into),
         body: call.body,
         content_type: asked,

@@ -77,6 +77,7 @@ mod tests {
     fn values_of_any_kind_can_stand_in_a_header() {
         let call = Call {
             service: "lobby".into(),
+            route: None,
             method: None,
             body: "x".into(),
             content_type: OCTETS,

@@ -64,7 +64,7 @@ impl Services {
     pub async fn call(&self, call: Call, limits: CallLimits) -> Result<Reply, CallError> {
         let name = call.service.clone();
         let label = if self.known.contains_key(&*name) { &*name } else { "" };
-        let under_way = metrics::CallUnderWay::begin(label);
+        let under_way = metrics::CallUnderWay::begin(label, call.route.clone());
         let outcome = self.admitted(self.service(&name), call, limits).await;
         under_way.ended(outcome.as_ref().map_or_else(CallError::outcome, |_| "ok"));
         outcome

@@ -14,6 +14,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub service: Arc<str>,
+    /// As the metrics call it.
+    name: Arc<str>,
     pub method: Option<Arc<str>>,
     /// The reply's msg_id where the service does not tell it; None: the request's.
     pub reply: Option<u32>,
@@ -25,6 +27,7 @@ impl Route {
     pub fn call(&self, body: Bytes, msg_id: Option<u32>, caller: Caller) -> Call {
         Call {
             service: self.service.clone(),
+            route: Some(self.name.clone()),
             method: self.method.clone(),
             body,
             content_type: OCTETS,
@@ -48,6 +51,7 @@ impl Routes {
             }
             let route = Route {
                 service: settings.service.as_str().into(),
+                name: settings.name().into(),
                 method: settings.method.as_deref().map(Into::into),
                 reply: settings.reply.as_ref().map(MessageId::number),
                 limits,

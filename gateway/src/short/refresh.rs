@@ -8,7 +8,7 @@ use crate::{
     auth::{Identity, SessionClaim, source},
     gateway::Gateway,
     login, metrics,
-    sessions::Refreshed,
+    sessions::{Refreshed, Why},
 };
 
 pub(super) async fn serve(gateway: &Gateway, request: &Request<Incoming>) -> Result<Response<Body>, Refusal> {
@@ -32,7 +32,9 @@ async fn refresh(gateway: &Gateway, token: &str) -> Result<(String, u64), Refusa
         Refreshed::Goes(session) => session,
         Refreshed::Gone => return Err(Refusal::unauthorized(LOGIN_AGAIN)),
         Refreshed::Ends => {
-            let ended = gateway.sessions.end(&gateway.routers, &identity.user, &claim.id, false);
+            let ended = gateway
+                .sessions
+                .end(&gateway.routers, &identity.user, &claim.id, Why::Copied);
             ended.await?;
             return Err(Refusal::unauthorized(LOGIN_AGAIN));
         }

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Bus, BusState, LogLimits, Result};
+pub use access::{Access, Credentials, Text, Tls};
 pub(super) use headers::to_map as header_map;
 use kv::NatsKv;
 use link::Link;
@@ -18,6 +19,7 @@ use log::NatsLog;
 use provision::Supervisor;
 use pubsub::NatsPubSub;
 
+mod access;
 mod ack;
 mod calls;
 mod direct;
@@ -37,8 +39,9 @@ const READ: Duration = herald_proto::limits::APPEND;
 
 #[derive(Debug, Clone)]
 pub struct NatsConfig {
-    /// Any of the cluster's servers; the client learns of the others. May hold user and password.
+    /// Any of the cluster's servers; the client learns of the others.
     pub urls: Vec<String>,
+    pub access: Access,
     /// What every name on NATS starts with.
     pub prefix: String,
     /// The client's name, as NATS' monitoring shows it.
@@ -58,7 +61,7 @@ struct Shared {
     shutdown: CancellationToken,
     /// A stream did not answer: look whether all are there still.
     look: Arc<Notify>,
-    /// Why the streams are not ready, while there is a connection.
+    /// Why the bus is not ready.
     trouble: Arc<Mutex<Option<String>>>,
 }
 
@@ -66,13 +69,14 @@ struct Shared {
 ///
 /// `shutdown` ends the bus itself: cancel it when nobody uses the bus any more, not when draining begins.
 pub async fn bus(config: NatsConfig, shutdown: CancellationToken, tasks: &TaskTracker) -> Result<Bus> {
+    let trouble: Arc<Mutex<Option<String>>> = Arc::default();
     let shared = Shared {
-        link: Arc::new(Link::connect(&config, shutdown.clone()).await?),
+        link: Arc::new(Link::connect(&config, trouble.clone(), shutdown.clone()).await?),
         names: Arc::new(Names::new(config.prefix.as_str())),
         tasks: tasks.clone(),
         shutdown,
         look: Arc::default(),
-        trouble: Arc::default(),
+        trouble,
     };
     let state = watch::Sender::new(BusState::Starting);
     let id = watch::Sender::new(None);

@@ -142,7 +142,7 @@ pub trait PubSub: Send + Sync {
 
     fn state(&self) -> watch::Receiver<BusState>;
 
-    /// What keeps the bus from being ready though it is connected; a short line.
+    /// What keeps the bus from being ready, where more is known than that there is no connection; a short line.
     fn trouble(&self) -> Option<String> {
         None
     }

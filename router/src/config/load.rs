@@ -82,6 +82,16 @@ pub fn parse<T: DeserializeOwned + Default>(
             return (T::default(), faults);
         }
     };
+    let from_env = overlay_all(&mut table, env, top);
+    (extract(table, &from_env, &mut faults), faults)
+}
+
+/// What the environment says, by path.
+fn overlay_all(
+    table: &mut Table,
+    env: impl Iterator<Item = (String, String)>,
+    top: &[&str],
+) -> HashMap<String, String> {
     let mut from_env = HashMap::new();
     for (name, value) in env {
         let Some(name) = name.strip_prefix("HERALD_") else {
@@ -91,10 +101,35 @@ pub fn parse<T: DeserializeOwned + Default>(
         let path: Vec<&str> = name.split("__").collect();
         if path.len() > 1 || top.contains(&name.as_str()) {
             from_env.insert(path.join("."), value.clone());
-            overlay(&mut table, &path, value);
+            overlay(table, &path, value);
         }
     }
-    (extract(table, &from_env, &mut faults), faults)
+    from_env
+}
+
+/// All settings as they stand in `text` and `env`, and else in `defaults`, to be compared with another such tree. Where
+/// `text` is no TOML, nothing of it.
+pub fn tree(defaults: &str, text: &str, env: impl Iterator<Item = (String, String)>, top: &[&str]) -> Table {
+    let mut tree = defaults.parse::<Table>().unwrap_or_default();
+    let mut table = text.parse::<Table>().unwrap_or_default();
+    overlay_all(&mut table, env, top);
+    merge(&mut tree, table);
+    tree
+}
+
+fn merge(tree: &mut Table, over: Table) {
+    for (name, value) in over {
+        match (tree.get_mut(&name), value) {
+            (Some(Value::Table(inner)), Value::Table(over)) => merge(inner, over),
+            (_, value) => drop(tree.insert(name, value)),
+        }
+    }
+}
+
+/// Of a commented default configuration all settings, those without a default too.
+pub fn uncommented(defaults: &str) -> String {
+    let lines = defaults.lines().map(|line| line.strip_prefix("#= ").unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Sets one value; text that is no TOML value (`2h`) is a string.

@@ -8,17 +8,17 @@ fn parse(text: &str, env: &[(&str, &str)]) -> Result<RouterConfig, Faults> {
 #[test]
 fn the_printed_default_is_the_default() {
     assert_eq!(parse(DEFAULT, &[]).unwrap(), RouterConfig::default());
-    let uncommented = DEFAULT
-        .lines()
-        .map(|line| line.strip_prefix("#= ").unwrap_or(line))
-        .collect::<Vec<_>>()
-        .join("\n");
-    let faults = parse(&uncommented, &[]).unwrap_err().to_string();
-    assert!(
-        faults.starts_with("admin.tls.cert_file: /etc/herald/tls/admin.crt: "),
-        "only the certificate is not there: {faults}"
-    );
-    assert_eq!(faults.lines().count(), 1, "{faults}");
+    let faults = parse(&load::uncommented(DEFAULT), &[]).unwrap_err().to_string();
+    let expected = [
+        "nats.password: stands both here and in a file",
+        "nats.tls.ca_file: /etc/herald/nats-ca.pem: ",
+        "nats.tls.cert_file: /etc/herald/nats.crt: ",
+        "admin.tls.cert_file: /etc/herald/tls/admin.crt: ",
+    ];
+    assert_eq!(faults.lines().count(), expected.len(), "{faults}");
+    for (fault, begin) in faults.lines().zip(expected) {
+        assert!(fault.starts_with(begin), "only files are not there: {faults}");
+    }
 }
 
 #[test]
@@ -96,4 +96,10 @@ fn a_log_that_nats_cannot_hold_is_a_fault() {
     too_many.check(&mut faults);
     assert!(faults.has("log.max_messages_per_target"));
     parse("[log]\nmax_age = '87600h'\nmax_bytes = '7EiB'\n", &[]).unwrap();
+}
+
+#[test]
+fn every_setting_is_either_live_or_needs_a_restart() {
+    let settings = load::uncommented(DEFAULT).parse().unwrap();
+    assert_eq!(RULES.faults(&settings), Vec::<String>::new());
 }

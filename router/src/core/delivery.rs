@@ -26,6 +26,7 @@ impl Router {
             .ok_or_else(|| Failure::bad_request("no target"))?;
         target.check()?;
         self.check_send(&sender, &target).await?;
+        metrics::message(&target, command.durable);
 
         let stored = Stored {
             id: command.id,
@@ -87,6 +88,13 @@ impl Router {
             duplicate: false,
             time: message.time,
         };
+        debug!(
+            message = sent.id,
+            offset = %log.at(sent.sequence),
+            to = target.kind(),
+            duplicate = appended.duplicate,
+            "stored"
+        );
         if appended.duplicate {
             match self.first_of(appended.sequence).await? {
                 Some(first) => {
@@ -113,9 +121,9 @@ impl Router {
     }
 
     pub(super) async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended, Failure> {
-        let begun = std::time::Instant::now();
+        let (begun, bytes) = (std::time::Instant::now(), payload.len());
         let appended = self.bus.log.append(target, payload, dedup).await;
-        metrics::append(begun.elapsed(), appended.as_ref());
+        metrics::append(begun.elapsed(), bytes, appended.as_ref());
         let appended = appended?;
         if appended.uncertain {
             self.nudge(target, appended.sequence).await;
@@ -163,6 +171,7 @@ impl Router {
     async fn pass_on(&self, target: &Target, message: Stored) -> Result<Sent, Failure> {
         let payload = Bytes::from(message.encode_to_vec());
         self.bus.log.publish_ephemeral(target, payload).await?;
+        debug!(message = message.id, to = target.kind(), "passed on");
         Ok(Sent {
             id: message.id,
             time: message.time,
@@ -186,10 +195,10 @@ impl Router {
     }
 
     async fn may_send_to(&self, user: &str, to: &str) -> Result<bool, Failure> {
-        if self.policy.direct.reaches(&self.directory.read(), user, to) {
+        if self.policy().direct.reaches(&self.directory.read(), user, to) {
             return Ok(true);
         }
-        match self.policy.direct {
+        match self.policy().direct {
             Scope::Groups => self.share_group_latest(user, to).await,
             Scope::All | Scope::None => Ok(false),
         }
@@ -201,14 +210,14 @@ impl Router {
         let directory = self.directory.read();
         match target {
             Target::User(user) => self
-                .policy
+                .policy()
                 .sees_user(&directory, viewer, user)
                 .then(|| directory.is_online(user)),
             Target::Group(group) => self
-                .policy
+                .policy()
                 .sees_members(viewer)
                 .then(|| directory.others_online(group, viewer)),
-            Target::All => self.policy.sees_everybody(viewer).then(|| directory.anyone_online()),
+            Target::All => self.policy().sees_everybody(viewer).then(|| directory.anyone_online()),
         }
     }
 }

@@ -39,7 +39,7 @@ impl Router {
         id::check("user", &command.user)?;
         id::check("group", &command.group)?;
         let by_client = command.sender.unwrap_or_default().user.is_some();
-        if by_client && !self.policy.client_may_join(&command.group) {
+        if by_client && !self.policy().client_may_join(&command.group) {
             return Err(Failure::forbidden(format!("clients may not join {}", command.group)));
         }
         let sequence = self.add_member(&command.user, &command.group, &command.dedup).await?;
@@ -145,7 +145,7 @@ impl Router {
         let sequence = match standing {
             Some(entry) => watches::membership_start(self, &key, &entry.value),
             None => {
-                let limit = self.policy.groups_per_user;
+                let limit = self.policy().groups_per_user;
                 if self.directory.read().group_count_of(user) >= limit {
                     return Err(Failure::forbidden(format!("in {limit} groups already, the limit")));
                 }

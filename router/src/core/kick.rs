@@ -75,7 +75,7 @@ impl Router {
             None => upto,
         };
         let value = Bytes::from(Revocation { upto }.encode_to_vec());
-        let kept = Some(self.policy.revocations_kept);
+        let kept = Some(self.policy().revocations_kept);
         self.bus.kv.put(Bucket::Revoked, &key, value, kept).await?;
         Ok(())
     }

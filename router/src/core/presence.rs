@@ -24,13 +24,13 @@ impl Router {
     async fn presence_of_group(&self, viewer: Option<&str>, group: &str) -> Result<Presence, Failure> {
         id::check("group", group)?;
         // The application and, where everybody may see everybody, all others need not belong to it.
-        let open = viewer.is_none() || self.policy.visibility == Scope::All;
+        let open = viewer.is_none() || self.policy().visibility == Scope::All;
         if let (Some(viewer), false) = (viewer, open)
             && !self.is_member(group, viewer).await?
         {
             return Err(Failure::forbidden(format!("not a member of {group}")));
         }
-        if !self.policy.sees_members(viewer) {
+        if !self.policy().sees_members(viewer) {
             return Ok(Presence::default());
         }
         Ok(self.directory.read().group_presence(group, limits::USERS_PER_QUERY))
@@ -46,21 +46,21 @@ impl Router {
         }
         let mut presence = Presence {
             users: Vec::with_capacity(users.len()),
-            restricted: viewer.is_some() && self.policy.visibility == Scope::Groups,
+            restricted: viewer.is_some() && self.policy().visibility == Scope::Groups,
             ..Presence::default()
         };
         let mut hidden = Vec::new();
         {
             let directory = self.directory.read();
             for user in users {
-                if self.policy.sees_user(&directory, viewer, &user) {
+                if self.policy().sees_user(&directory, viewer, &user) {
                     presence.users.push(directory.presence().of(user));
                 } else {
                     hidden.push(user);
                 }
             }
         }
-        if let (Some(viewer), Scope::Groups) = (viewer, self.policy.visibility) {
+        if let (Some(viewer), Scope::Groups) = (viewer, self.policy().visibility) {
             let late = self.visible_latest(viewer, hidden).await?;
             let directory = self.directory.read();
             let late = late.into_iter().map(|user| directory.presence().of(user));

@@ -25,6 +25,8 @@ pub struct Table {
     nodes: HashMap<Id, Node>,
     seen: Seen,
     online: usize,
+    /// Over HTTP, of all users.
+    sessions: usize,
     /// The routers whose leases stand, each with whether it was told since the bucket was last told anew.
     routers: BTreeMap<Id, bool>,
     /// Since they were last asked for.
@@ -68,6 +70,10 @@ impl Table {
 
     pub fn online_count(&self) -> usize {
         self.online
+    }
+
+    pub fn session_count(&self) -> usize {
+        self.sessions
     }
 
     /// What one router is enough for is done by the first of them.

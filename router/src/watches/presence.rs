@@ -69,7 +69,8 @@ fn pass_time(router: &Router, node: &str, now: Instant, gone: &mut HashMap<Arc<s
     for user in directory.take_gone() {
         gone.insert(user, now);
     }
-    metrics::directory(directory.online_count(), directory.group_count());
+    let sessions = directory.presence().session_count();
+    metrics::directory(directory.online_count(), sessions, directory.group_count());
     drop(directory);
 
     let directory = router.directory.read();
@@ -90,7 +91,7 @@ fn pass_time(router: &Router, node: &str, now: Instant, gone: &mut HashMap<Arc<s
 }
 
 async fn write_down(router: &Router, seen: Vec<(Arc<str>, u64)>) {
-    let kept = router.policy.last_seen_kept;
+    let kept = router.policy().last_seen_kept;
     if kept.is_zero() {
         return;
     }

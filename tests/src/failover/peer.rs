@@ -14,12 +14,19 @@ use crate::{client::Dialect, follower::Follower, outgoing::Sent, token};
 /// Members of each group.
 const GROUP: usize = 10;
 
-pub(super) struct Peer {
+/// From the end of one connection until the next was welcomed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Absence {
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
+}
+
+pub(crate) struct Peer {
     pub(super) plan: Plan,
     index: usize,
     addresses: Addresses,
     pub(super) follower: Follower,
-    pub(super) reconnects: usize,
+    pub(crate) absences: Vec<Absence>,
 }
 
 impl Peer {
@@ -38,7 +45,7 @@ impl Peer {
             index,
             addresses,
             follower,
-            reconnects: 0,
+            absences: Vec::new(),
         }
     }
 
@@ -92,7 +99,7 @@ impl Peer {
     /// Hears and sends until then, and comes back where the connection ends.
     async fn hear(&mut self, until: Instant) {
         while self.follower.run(until).await.is_err() {
-            self.reconnects += 1;
+            let from = Instant::now();
             let addresses = Arc::clone(&self.addresses);
             let index = self.index;
             let turned = move || {
@@ -102,6 +109,8 @@ impl Peer {
                 addresses
             };
             self.follower.come_back(turned, self.plan.settle).await;
+            let to = Instant::now();
+            self.absences.push(Absence { from, to });
         }
     }
 

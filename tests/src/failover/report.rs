@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::peer::Peer;
+use super::Heard;
 use crate::outgoing::Sent;
 
 /// What came of it, over all clients.
@@ -31,7 +31,7 @@ impl Report {
 }
 
 /// What was sent to each target, by its place in the log.
-pub(super) type Ledger = BTreeMap<String, BTreeMap<u64, String>>;
+pub(crate) type Ledger = BTreeMap<String, BTreeMap<u64, String>>;
 
 pub(super) fn written(sent: &[Sent]) -> Ledger {
     let mut ledger = Ledger::new();
@@ -42,11 +42,12 @@ pub(super) fn written(sent: &[Sent]) -> Ledger {
     ledger
 }
 
-pub(super) fn judge(ledger: &Ledger, sent: usize, peers: &[Peer]) -> Report {
+pub(crate) fn judge(heard: &Heard) -> Report {
+    let Heard { peers, ledger, sent } = heard;
     let stored: usize = ledger.values().map(BTreeMap::len).sum();
     // Two that were answered `sent` with the same offset.
     let mut report = Report {
-        sent,
+        sent: *sent,
         lost: sent - stored,
         ..Report::default()
     };
@@ -58,7 +59,7 @@ pub(super) fn judge(ledger: &Ledger, sent: usize, peers: &[Peer]) -> Report {
         report.out_of_order += follower.heard.late;
         report.gaps += follower.gaps;
         report.retries += follower.outgoing.retries;
-        report.reconnects += peer.reconnects;
+        report.reconnects += peer.absences.len();
         for target in peer.targets() {
             let nothing = BTreeMap::new();
             let sent = ledger.get(&target).unwrap_or(&nothing);

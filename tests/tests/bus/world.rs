@@ -60,6 +60,7 @@ pub(crate) fn names() -> Names {
 
 pub(crate) fn config(url: String, limits: LogLimits) -> NatsConfig {
     NatsConfig {
+        access: Default::default(),
         urls: vec![url],
         prefix: "test".to_owned(),
         name: "bus-test".to_owned(),

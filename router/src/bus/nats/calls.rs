@@ -50,7 +50,7 @@ impl Calls {
             shared,
             waiting: Arc::new(Waiting {
                 askers: Mutex::default(),
-                count: metrics::bus_calls(),
+                count: metrics::node::bus_calls(),
             }),
             inboxes: OnceCell::new(),
             next: AtomicU64::new(0),

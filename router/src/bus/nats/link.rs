@@ -2,9 +2,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, Message, Request, Subscriber, connection::State};
+use async_nats::{Client, Event, HeaderMap, Message, Request, Server, Subscriber, connection::State};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -13,8 +14,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{NatsConfig, error::ApiError};
-use crate::bus::{BusError, Result};
+use super::{NatsConfig, error::ApiError, provision};
+use crate::{
+    bus::{BusError, Result},
+    metrics::node,
+};
 
 /// Two pings without an answer end a connection: a dead server is noticed within six seconds.
 const PING: Duration = Duration::from_secs(2);
@@ -39,10 +43,20 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) async fn connect(config: &NatsConfig, shutdown: CancellationToken) -> Result<Self> {
+    /// `trouble`: why there is no connection.
+    pub(super) async fn connect(
+        config: &NatsConfig,
+        trouble: Arc<Mutex<Option<String>>>,
+        shutdown: CancellationToken,
+    ) -> Result<Self> {
         let (sender, connection) = watch::channel(Connection::default());
         let (disturbed, disturbances) = watch::channel(0);
-        let options = ConnectOptions::new()
+        let metrics = node::Connection::new();
+        // Its own choice of cryptography would fail where several have been built in.
+        let _chosen_before = rustls::crypto::ring::default_provider().install_default().is_err();
+        let options = config
+            .access
+            .options()
             .name(&config.name)
             .retry_on_initial_connect()
             .max_reconnects(None)
@@ -50,8 +64,13 @@ impl Link {
             .connection_timeout(CONNECT)
             .subscription_capacity(SUBSCRIPTION)
             .reconnect_delay_callback(reconnect_delay)
+            .reconnect_to_server_callback(move |servers, _| {
+                refused(&trouble, &servers);
+                // Which of them comes next, the client decides.
+                std::future::ready(None)
+            })
             .event_callback(move |event| {
-                note(&sender, &disturbed, &event);
+                note(&sender, &disturbed, &metrics, &event);
                 std::future::ready(())
             });
         let urls = config
@@ -221,21 +240,56 @@ impl Answers<'_> {
     }
 }
 
-fn note(connection: &watch::Sender<Connection>, disturbances: &watch::Sender<u64>, event: &Event) {
+fn note(
+    connection: &watch::Sender<Connection>,
+    disturbances: &watch::Sender<u64>,
+    metrics: &node::Connection,
+    event: &Event,
+) {
     match event {
         Event::Connected => {
+            metrics.connected();
             connection.send_modify(|now| {
                 now.up = true;
                 now.number += 1;
             });
             disturbances.send_modify(|count| *count += 1);
         }
-        Event::Disconnected | Event::Closed => connection.send_modify(|now| now.up = false),
+        Event::Disconnected | Event::Closed => {
+            if connection.borrow().up {
+                metrics.lost();
+            }
+            connection.send_modify(|now| now.up = false);
+        }
         Event::SlowConsumer(_) => {
+            metrics.dropped();
             tracing::warn!("a subscription could not keep up: messages from NATS were dropped");
             disturbances.send_modify(|count| *count += 1);
         }
+        Event::ClientError(error) => {
+            metrics.refused(node::Refusal::of(&error.to_string()));
+            tracing::debug!(%error, "NATS");
+        }
+        Event::ServerError(error) => tracing::warn!(%error, "NATS refuses"),
         other => tracing::debug!(%other, "NATS"),
+    }
+}
+
+/// Before each attempt to connect, what became of those before. It is told once for each reason.
+fn refused(trouble: &Mutex<Option<String>>, servers: &[Server]) {
+    let Some((server, why)) = servers
+        .iter()
+        .find_map(|server| Some((&server.addr, server.last_error.as_ref()?)))
+    else {
+        return;
+    };
+    // Of a URL nothing more: it may hold a password.
+    let place = format!("{}:{}", server.host(), server.port());
+    let new = provision::line(&format!("no connection to NATS: {place}: {why}"));
+    let mut told = trouble.lock();
+    if told.as_ref() != Some(&new) {
+        tracing::warn!(server = place, %why, "no connection to NATS");
+        *told = Some(new);
     }
 }
 

@@ -28,7 +28,12 @@ const SPACING: Duration = Duration::from_millis(100);
 const SPREAD: Duration = Duration::from_secs(60);
 const REPLICAS: usize = 3;
 /// Characters of a trouble that are told: the server's own texts are shorter.
-const TROUBLE: usize = 200;
+const TROUBLE: usize = 240;
+
+/// Anybody may ask for it: one line, and not more than fits one.
+pub(super) fn line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(TROUBLE).collect()
+}
 
 pub(super) struct Supervisor {
     shared: Shared,
@@ -85,8 +90,8 @@ impl Supervisor {
         }
     }
 
+    /// Why there is no connection the link tells.
     fn lost(&self) -> Duration {
-        self.tell_trouble(None);
         self.state.send_if_modified(|state| {
             let was_ready = *state == BusState::Ready;
             if was_ready {
@@ -131,10 +136,8 @@ impl Supervisor {
         }
     }
 
-    /// Anybody may ask for it: one line, and not more than fits one.
     fn tell_trouble(&self, what: Option<&str>) {
-        let line = |what: &str| what.chars().filter(|c| !c.is_control()).take(TROUBLE).collect();
-        *self.shared.trouble.lock() = what.map(line);
+        *self.shared.trouble.lock() = what.map(|what| line(&format!("NATS' streams are not ready: {what}")));
     }
 
     fn set_state(&self, new: BusState) {

@@ -55,11 +55,12 @@ impl Table {
 
     pub fn put_session(&mut self, user: &str, sid: &str, since: u64) {
         let (id, user) = entry(&mut self.users, user);
-        user.put_session(Session {
+        let new = user.put_session(Session {
             sid: sid.into(),
             since,
             told: true,
         });
+        self.sessions += usize::from(new);
         self.refresh(&id, 0);
     }
 

@@ -76,7 +76,9 @@ impl Table {
             return;
         };
         let id = id.clone();
+        let before = entry.sessions.len();
         entry.sessions.retain(|session| !gone(session));
+        self.sessions -= before - entry.sessions.len();
         self.refresh(&id, time);
         self.forget_if_nowhere(&id);
     }

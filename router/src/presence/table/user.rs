@@ -82,12 +82,17 @@ impl User {
         }
     }
 
-    pub fn put_session(&mut self, session: Session) {
+    /// True where it was not known.
+    pub fn put_session(&mut self, session: Session) -> bool {
         match self.sessions.iter_mut().find(|known| known.sid == session.sid) {
-            Some(known) => *known = session,
+            Some(known) => {
+                *known = session;
+                false
+            }
             None => {
                 self.sessions.reserve_exact(1);
                 self.sessions.push(session);
+                true
             }
         }
     }

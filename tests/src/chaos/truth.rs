@@ -1,0 +1,87 @@
+//! What the cluster says of presence and membership, beside what is so.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{member::Memberships, world::World};
+use crate::{gateway::API_KEY, http};
+
+const ANSWER: Duration = Duration::from_secs(5);
+/// Answers must be right so often, one after another: any router may give them.
+const ASKED: usize = 4;
+
+/// When every gateway's answers about these users became right for good; None: not before `end`.
+pub async fn until_right(truth: &BTreeMap<String, u64>, end: Instant) -> Option<Instant> {
+    let users: Vec<&String> = truth.keys().collect();
+    let mut right: Option<(Instant, usize)> = None;
+    loop {
+        let mut all = true;
+        for gateway in World::gateways() {
+            let answer = ask(gateway.admin(), "POST", "/api/v1/presence", &json!({"users": users})).await;
+            all &= answer.is_some_and(|answer| agrees(&answer["users"], truth));
+        }
+        right = match (all, right) {
+            (false, _) => None,
+            (true, None) => Some((Instant::now(), 1)),
+            (true, Some((since, times))) => Some((since, times + 1)),
+        };
+        if let Some((since, ASKED)) = right {
+            return Some(since);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
+}
+
+fn agrees(answer: &Value, truth: &BTreeMap<String, u64>) -> bool {
+    let connections = |user: &String| answer[user]["connections"].as_u64();
+    truth.iter().all(|(user, count)| connections(user) == Some(*count))
+}
+
+/// How many memberships some gateway tells wrong; a refusal that no member should have got counts, too.
+pub async fn wrong_memberships(memberships: &Memberships) -> usize {
+    let mut wrong = BTreeSet::new();
+    for (user, known) in memberships {
+        if let Some(fault) = &known.fault {
+            eprintln!("{fault}");
+            wrong.insert((user, "refused"));
+        }
+        for gateway in World::gateways() {
+            let answer = ask(gateway.admin(), "GET", &format!("/api/v1/users/{user}"), &Value::Null).await;
+            let groups = answer.as_ref().and_then(|answer| answer["groups"].as_array());
+            let Some(groups) = groups else {
+                wrong.insert((user, "no answer"));
+                continue;
+            };
+            let is_member = |group: &String| groups.iter().any(|other| other == group);
+            let missing = known.member.iter().filter(|group| !is_member(group));
+            let surplus = known.not.iter().filter(|group| is_member(group));
+            for group in missing.chain(surplus) {
+                eprintln!("{user}: {group} should be otherwise in {groups:?}");
+                wrong.insert((user, group.as_str()));
+            }
+        }
+    }
+    wrong.len()
+}
+
+async fn ask(admin: SocketAddr, method: &str, path: &str, body: &Value) -> Option<Value> {
+    let bearer = format!("Bearer {API_KEY}");
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let answer = timeout(ANSWER, http::request(admin, method, path, &headers, body.as_bytes()));
+    let answer = answer.await.ok()?;
+    (answer.status == 200).then(|| serde_json::from_str(&answer.body).ok())?
+}
