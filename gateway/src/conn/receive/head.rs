@@ -5,7 +5,7 @@ use herald_proto::CloseCode;
 use super::Broken;
 
 /// Largest payload of a control frame (RFC 6455, 5.5).
-const CONTROL_BYTES: u64 = 125;
+const CONTROL_BYTES: u8 = 125;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
@@ -61,24 +61,24 @@ impl Head {
             return Err(PROTOCOL);
         }
         let [_, second, rest @ ..] = bytes else { return Ok(None) };
-        if second & MASKED == 0 {
+        let code = second & LENGTH;
+        // Beyond this the length of a control frame is too large, or written with more bytes than it needs.
+        if second & MASKED == 0 || (opcode.is_control() && code > CONTROL_BYTES) {
             return Err(PROTOCOL);
         }
-        let (length, rest) = match second & LENGTH {
+        let (length, rest) = match code {
             126 => match rest.split_first_chunk() {
                 Some((length, rest)) => (u64::from(u16::from_be_bytes(*length)), rest),
-                None if opcode.is_control() => return Err(PROTOCOL),
                 None => return Ok(None),
             },
             127 => match rest.split_first_chunk() {
                 Some((length, rest)) => (u64::from_be_bytes(*length), rest),
-                None if opcode.is_control() => return Err(PROTOCOL),
                 None => return Ok(None),
             },
             short => (u64::from(short), rest),
         };
         // The highest bit of a length must be 0.
-        if length > u64::MAX >> 1 || (opcode.is_control() && length > CONTROL_BYTES) {
+        if length > u64::MAX >> 1 {
             return Err(PROTOCOL);
         }
         let Some((mask, rest)) = rest.split_first_chunk() else {

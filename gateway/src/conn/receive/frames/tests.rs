@@ -63,6 +63,12 @@ fn what_is_wrong_is_found_with_the_byte_that_is() {
             2,
         ),
         (
+            "a ping whose length is longer than it need be",
+            vec![0x89, 0xff, 0, 0, 0, 0, 0, 0, 0, 13],
+            CloseCode::ProtocolError,
+            2,
+        ),
+        (
             "a length with its highest bit",
             vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1],
             CloseCode::ProtocolError,
