@@ -241,7 +241,7 @@ mod tests {
         let read = |response: Response<hyper::body::Incoming>| http_body_util::BodyExt::collect(response.into_body());
         let unread = sender.send_request(ask()).await.unwrap();
         let begun = tokio::time::Instant::now();
-        while tasks.len() > 0 {
+        while !tasks.is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(30), "it is held for ever");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
