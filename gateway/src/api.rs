@@ -138,17 +138,11 @@ impl Api {
         }
     }
 
-    /// Every key is compared, in constant time, so that the time tells nothing of which one was nearly right.
     fn authorize(&self, request: &Request<Incoming>, right: Option<&str>) -> Result<ApiKeySettings, Failure> {
         let given = source::authorization(request.headers()).unwrap_or_default();
-        let mut found = None;
         let keys = self.keys.0.read().clone();
-        for key in keys.iter() {
-            if bool::from(key.key.0.as_bytes().ct_eq(given.as_bytes())) {
-                found = Some(key);
-            }
-        }
-        let key = found.ok_or_else(|| Failure::new(ErrorCode::Unauthorized, "an API key is needed"))?;
+        let key = find(&keys, |key| key.as_bytes().ct_eq(given.as_bytes()).into());
+        let key = key.ok_or_else(|| Failure::new(ErrorCode::Unauthorized, "an API key is needed"))?;
         match (&key.calls, right) {
             (Some(calls), Some(right)) if !calls.iter().any(|allowed| allowed == right) => {
                 Err(Failure::forbidden(format!("this API key does not allow {right}")))
@@ -189,6 +183,17 @@ fn document() -> Bytes {
     DOCUMENT.clone()
 }
 
+/// Every key is compared, in constant time, so that the time tells nothing of which one was nearly right.
+fn find(keys: &[ApiKeySettings], mut same: impl FnMut(&str) -> bool) -> Option<&ApiKeySettings> {
+    let mut found = None;
+    for key in keys {
+        if same(&key.key.0) {
+            found = Some(key);
+        }
+    }
+    found
+}
+
 fn only(methods: &[&Method]) -> Response<Body> {
     let methods: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
     let methods = methods.join(", ");
@@ -216,6 +221,32 @@ fn answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
         Err(error) => {
             tracing::error!(%error, "an answer could not be written");
             http::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use herald_router::config::Secret;
+
+    use super::*;
+
+    #[test]
+    fn every_key_is_compared_whichever_is_right() {
+        let key = |name: &str| ApiKeySettings {
+            name: name.to_owned(),
+            key: Secret(format!("the-key-of-{name}")),
+            calls: None,
+        };
+        let keys = [key("one"), key("two"), key("three")];
+        for right in ["one", "two", "three", "nobody"] {
+            let mut compared = Vec::new();
+            let found = find(&keys, |key| {
+                compared.push(key.to_owned());
+                key == format!("the-key-of-{right}")
+            });
+            assert_eq!(found.map(|key| key.name.as_str()), (right != "nobody").then_some(right));
+            assert_eq!(compared, keys.each_ref().map(|key| key.key.0.clone()), "{right}");
         }
     }
 }

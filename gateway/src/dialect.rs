@@ -13,7 +13,7 @@ mod events;
 mod hub;
 mod im;
 pub mod json;
-mod loose;
+pub(crate) mod loose;
 pub mod object;
 mod opcode;
 pub mod poll;

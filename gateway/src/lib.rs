@@ -17,6 +17,9 @@ mod cursors;
 pub mod dialect;
 mod elsewhere;
 pub mod event;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod hooks;
 pub mod http_body;

@@ -28,7 +28,7 @@ use crate::{
     sessions::{self, Why},
 };
 
-mod answer;
+pub(crate) mod answer;
 mod backend;
 mod reply;
 mod who;

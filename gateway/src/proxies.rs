@@ -40,21 +40,22 @@ impl Proxies {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
-    /// The last address, as seen from here, that is no trusted proxy's. What stands before it anybody may have written.
+    /// The last address, as seen from here, that is no trusted proxy's. What stands before it anybody may have written, so
+    /// it is read from the end, and no further than need be: nothing that stands before can change how it is read.
     pub fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
-        let mut client = peer.to_canonical();
-        let told = match self.header {
-            AddressHeader::XForwardedFor => list(headers, &X_FORWARDED_FOR),
-            AddressHeader::Forwarded => list(headers, &header::FORWARDED)
-                .into_iter()
-                .map(|element| forwarded_for(&element).unwrap_or_default())
-                .collect(),
+        let (name, quotes) = match self.header {
+            AddressHeader::XForwardedFor => (&X_FORWARDED_FOR, false),
+            AddressHeader::Forwarded => (&header::FORWARDED, true),
         };
-        for one in told.iter().rev() {
-            if !self.trusts(client) {
-                break;
-            }
-            match address(one) {
+        let values = headers.get_all(name).iter().rev();
+        let mut told = values.flat_map(|value| from_the_end(value.as_bytes(), quotes));
+        let mut client = peer.to_canonical();
+        while self.trusts(client)
+            && let Some(element) = told.next()
+        {
+            let text = std::str::from_utf8(element.trim_ascii()).ok();
+            let text = if quotes { text.and_then(forwarded_for) } else { text };
+            match text.and_then(address) {
                 Some(address) => client = address.to_canonical(),
                 // A name that is no address: what lies behind the proxy is not to be known.
                 None => break,
@@ -64,29 +65,20 @@ impl Proxies {
     }
 }
 
-/// The elements of a list that may be spread over several headers; commas within quotes separate nothing.
-fn list(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let mut elements = Vec::new();
-    for value in headers.get_all(name) {
-        // What is no text is an element that names nobody.
-        let value = value.to_str().unwrap_or_default();
-        let mut quoted = false;
-        let split = value.split(|c: char| {
-            quoted ^= c == '"';
-            c == ',' && !quoted
-        });
-        elements.extend(split.map(|element| element.trim().to_owned()));
-    }
-    elements
+/// The elements of a list, the last one first; where there are `quotes`, commas within them separate nothing.
+fn from_the_end(value: &[u8], quotes: bool) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    value.rsplit(move |byte| {
+        quoted ^= quotes && *byte == b'"';
+        *byte == b',' && !quoted
+    })
 }
 
 /// The value of `for=` in one element of `Forwarded`.
-fn forwarded_for(element: &str) -> Option<String> {
+fn forwarded_for(element: &str) -> Option<&str> {
     let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
     let mut values = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-    values
-        .next()
-        .map(|(_, value)| value.trim().trim_matches('"').to_owned())
+    values.next().map(|(_, value)| value.trim().trim_matches('"'))
 }
 
 /// With or without a port.
@@ -108,7 +100,7 @@ mod tests {
         };
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(name.clone(), value.parse().unwrap());
+            headers.append(name.clone(), header::HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let proxies = Proxies::new(&trusted, header);
         proxies.client(&headers, peer.parse().unwrap()).to_string()
@@ -126,6 +118,24 @@ mod tests {
         assert_eq!(xff(&["203.0.113.9:4711"], "10.0.0.1"), "203.0.113.9");
         assert_eq!(xff(&["2001:db8::9"], "fd00::1"), "2001:db8::9");
         assert_eq!(xff(&["10.9.9.9"], "10.0.0.1"), "10.9.9.9", "nothing but proxies");
+    }
+
+    #[test]
+    fn nothing_that_a_client_sends_hides_its_address() {
+        let xff = |values: &[&str]| client(AddressHeader::XForwardedFor, values, "10.0.0.1");
+        assert_eq!(
+            xff(&["\"6.6.6.6, 203.0.113.9"]),
+            "203.0.113.9",
+            "a quote without an end"
+        );
+        assert_eq!(xff(&["\u{fc}, 203.0.113.9"]), "203.0.113.9", "no ASCII");
+        assert_eq!(xff(&["\"", "203.0.113.9, 10.2.2.2"]), "203.0.113.9");
+        let forwarded = |values: &[&str]| client(AddressHeader::Forwarded, values, "10.0.0.1");
+        assert_eq!(forwarded(&["for=\"6.6.6.6, for=203.0.113.9"]), "203.0.113.9");
+        assert_eq!(
+            forwarded(&["for=\u{fc}\", for=\"203.0.113.9\";proto=https"]),
+            "203.0.113.9"
+        );
     }
 
     #[test]

@@ -53,6 +53,15 @@ impl Raw {
         Self::over(stream, address, path, &[]).await
     }
 
+    /// No WebSocket.
+    pub fn around(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            buffer: Vec::new(),
+            head: String::new(),
+        }
+    }
+
     async fn over(stream: TcpStream, address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Self {
         let mut request = format!(
             "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -62,11 +71,7 @@ impl Raw {
             request += &format!("{name}: {value}\r\n");
         }
         request += "\r\n";
-        let mut raw = Self {
-            stream,
-            buffer: Vec::new(),
-            head: String::new(),
-        };
+        let mut raw = Self::around(stream);
         raw.bytes(request.as_bytes()).await;
         loop {
             if let Some(end) = raw.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -94,6 +99,12 @@ impl Raw {
         written.expect("the server reads").expect("the connection stands");
     }
 
+    /// As [`Self::bytes`], to a server that may have hung up.
+    pub async fn try_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let written = timeout(PATIENCE, self.stream.write_all(bytes)).await;
+        written.expect("the server reads")
+    }
+
     /// A masked frame.
     pub async fn frame(&mut self, first: u8, payload: &[u8]) {
         self.bytes(&masked(first, payload)).await;
@@ -118,6 +129,12 @@ impl Raw {
                 return None;
             }
         }
+    }
+
+    /// The frames that are here already.
+    pub fn here(&mut self) -> Vec<Frame> {
+        while self.stream.try_read_buf(&mut self.buffer).is_ok_and(|n| n > 0) {}
+        std::iter::from_fn(|| self.take()).collect()
     }
 
     fn take(&mut self) -> Option<Frame> {

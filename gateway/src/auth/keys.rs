@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use herald_router::config::Faults;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{Jwk, JwkSet},
+    jwk::{AlgorithmParameters, Jwk, JwkSet},
 };
 
 use crate::config::{AuthSettings, KeySettings};
@@ -22,6 +23,8 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
 
 /// Shorter secrets can be guessed from one token (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
+/// Of RSA keys (RFC 7518, 3.3): shorter ones can be factored.
+const MIN_MODULUS_BITS: usize = 2048;
 
 pub struct Key {
     pub kid: Option<String>,
@@ -126,7 +129,44 @@ fn public_key(algorithm: Algorithm, pem: &[u8]) -> Result<DecodingKey, String> {
         Algorithm::EdDSA => DecodingKey::from_ed_pem(pem),
         _ => return Err("a public key goes with RS256, ES256 or EdDSA only".to_owned()),
     };
-    key.map_err(|e| format!("unreadable public key: {e}"))
+    let key = key.map_err(|e| format!("unreadable public key: {e}"))?;
+    if algorithm == Algorithm::RS256 {
+        let der = key
+            .try_get_as_bytes()
+            .map_err(|e| format!("unreadable public key: {e}"))?;
+        check_modulus(modulus(der).ok_or("unreadable public key: no modulus")?)?;
+    }
+    Ok(key)
+}
+
+fn check_modulus(modulus: &[u8]) -> Result<(), String> {
+    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+    let bits = modulus[zeros..]
+        .first()
+        .map_or(0, |first| 8 * (modulus.len() - zeros) - first.leading_zeros() as usize);
+    if bits < MIN_MODULUS_BITS {
+        return Err(format!(
+            "the RSA key has {bits} bits, and {MIN_MODULUS_BITS} are needed"
+        ));
+    }
+    Ok(())
+}
+
+/// Of an RSA public key in DER (RFC 8017, A.1.1): a sequence, of which the modulus is the first number.
+fn modulus(der: &[u8]) -> Option<&[u8]> {
+    let (sequence, _) = element(0x30, der)?;
+    element(0x02, sequence).map(|(modulus, _)| modulus)
+}
+
+/// What is in an element of this kind, and what follows it.
+fn element(kind: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = match der {
+        [first, short @ 0..=0x7f, rest @ ..] if *first == kind => (usize::from(*short), rest),
+        [first, 0x81, length, rest @ ..] if *first == kind => (usize::from(*length), rest),
+        [first, 0x82, high, low, rest @ ..] if *first == kind => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        _ => return None,
+    };
+    rest.split_at_checked(length)
 }
 
 fn load_jwks(path: &Path) -> Result<Vec<Key>, String> {
@@ -152,6 +192,12 @@ fn jwk(jwk: &Jwk) -> Result<Key, String> {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(format!("key {called}: shorter than {MIN_SECRET_BYTES} bytes"));
         }
+    }
+    if let AlgorithmParameters::RSA(rsa) = &jwk.algorithm {
+        let modulus = URL_SAFE_NO_PAD
+            .decode(&rsa.n)
+            .map_err(|e| format!("key {called}: {e}"))?;
+        check_modulus(&modulus).map_err(|e| format!("key {called}: {e}"))?;
     }
     Ok(Key { kid, algorithm, key })
 }

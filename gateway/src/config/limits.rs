@@ -122,7 +122,7 @@ impl LimitSettings {
         if !(128..=16 << 20).contains(&frame) {
             faults.add("limits.frame", "must be 128B to 16MiB");
         }
-        if self.outbox.as_u64() < 2 * frame {
+        if self.outbox.as_u64() < frame.saturating_mul(2) {
             faults.add("limits.outbox", "must hold at least two frames of limits.frame");
         }
         for (name, value) in [

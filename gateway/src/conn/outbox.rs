@@ -22,6 +22,12 @@ pub use frames::Frames;
 /// asking more by the limits on commands, and a full outbox must not swallow the answer that explains it.
 const ANSWER_SLACK: usize = 64 << 10;
 
+/// Frames may be as small as two bytes, and each takes some dozens beside: so not only their bytes are counted. For messages,
+/// which have a hundred bytes and more, it is the bytes that count.
+const LEAST_BYTES: usize = 32;
+/// As many may wait in any case.
+const FEW: usize = 64;
+
 pub struct Outbox {
     state: Mutex<State>,
     limit: usize,
@@ -135,7 +141,8 @@ impl Outbox {
             return Pushed::Closed;
         }
         // A frame larger than the whole outbox passes when nothing else waits.
-        if state.bytes > 0 && state.bytes + frame.len() > limit {
+        let many = state.queue.len() >= FEW + limit / LEAST_BYTES;
+        if state.bytes > 0 && (many || state.bytes + frame.len() > limit) {
             return Pushed::Full;
         }
         state.bytes += frame.len();

@@ -2,7 +2,7 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     task::{Context, Waker},
     time::Duration,
 };
@@ -184,21 +184,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Serves what there is to read.
+    /// Serves what has come.
     async fn burst(&mut self) -> Result<(), Ending> {
-        let read = AtomicU64::new(0);
-        let Self {
-            receiver, conversation, ..
-        } = self;
-        let conn = conversation.conn.clone();
-        let socket = conn.socket().ok_or(Ending::Peer(None))?;
-        let mut burst = receiver.burst(socket, &read);
         loop {
-            match burst.next().await {
-                Ok(Some(received)) => conversation.received(received, burst.taken()).await?,
+            match self.receiver.take() {
+                Ok(Some(received)) => {
+                    let bytes = self.receiver.taken();
+                    self.conversation.received(received, bytes).await?;
+                }
                 Ok(None) => return Ok(()),
-                Err(Broken::Gone) => return Err(Ending::Peer(None)),
-                Err(Broken::Rules(code)) => return Err(Ending::Code(code)),
+                Err(Broken(code)) => return Err(Ending::Code(code)),
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, SizeHint};
 
 type Stream = Pin<Box<dyn hyper::body::Body<Data = Bytes, Error = Infallible> + Send>>;
@@ -21,6 +21,40 @@ pub enum Body {
 impl Body {
     pub fn stream(body: impl hyper::body::Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
         Self::Stream(Box::pin(body))
+    }
+}
+
+/// HTTP/2 takes a whole body at once and keeps what its client does not read, out of reach; of parts it asks for the next as
+/// the one before is on its way.
+const PART: usize = 16 << 10;
+
+struct Parts(Bytes);
+
+impl hyper::body::Body for Parts {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let part = self.0.len().min(PART);
+        Poll::Ready((part > 0).then(|| Ok(Frame::data(self.0.split_to(part)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+impl Body {
+    pub(super) async fn in_parts(self) -> Self {
+        let Self::Whole(mut whole) = self else { return self };
+        match whole.frame().await.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(bytes))) => Self::stream(Parts(bytes)),
+            _ => Self::default(),
+        }
     }
 }
 

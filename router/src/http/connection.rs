@@ -4,6 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{
     Request, Response, StatusCode, Version,
+    body::Body as _,
     header::{self, HeaderValue},
     server::conn::{http1, http2},
     service::service_fn,
@@ -37,6 +38,11 @@ const IDLE: Duration = Duration::from_secs(60);
 const PING: Duration = Duration::from_secs(25);
 const PONG: Duration = Duration::from_secs(10);
 
+/// How long the client of an HTTP/2 request may take to read an answer that is more than a few words: it holds it here, and
+/// the connection is alive all the while. In HTTP/1.1 the socket's own deadline does for that.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+const FEW_WORDS: u64 = 1 << 10;
+
 /// All that a connection is served with.
 pub(super) struct Serving<H: Handler> {
     pub handler: Arc<H>,
@@ -66,7 +72,7 @@ async fn secured<H: Handler>(stream: TcpStream, tls: &Tls, serving: Serving<H>) 
         return Ok(());
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(tls::HTTP2) => Box::pin(http2(stream, serving)).await,
+        Some(tls::HTTP2) => Box::pin(http2(stream, serving, READ_WITHIN)).await,
         _ => http1(stream, serving).await,
     }
 }
@@ -116,15 +122,28 @@ where
     }
 }
 
-async fn http2<H: Handler, S>(stream: S, serving: Serving<H>) -> hyper::Result<()>
+async fn http2<H: Handler, S>(stream: S, serving: Serving<H>, read_within: Duration) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let streams = Streams::new(serving.tasks.clone());
     let (handler, peer) = (serving.handler.clone(), serving.peer);
+    let (stop, tasks) = (serving.stop.clone(), serving.tasks.clone());
     let service = service_fn(move |request| {
-        let handler = handler.clone();
-        async move { answer(handler, request, peer, streams::cut().unwrap_or_default()).await }
+        let (handler, stop, tasks) = (handler.clone(), stop.clone(), tasks.clone());
+        async move {
+            let cut = streams::cut().unwrap_or_default();
+            let response = answer(handler, request, peer, cut.clone()).await?;
+            if response.body().size_hint().lower() > FEW_WORDS {
+                // At the end of all, a drain has its own deadline.
+                tasks.spawn(async move {
+                    let overdue = stop.run_until_cancelled(tokio::time::sleep(read_within)).await;
+                    overdue.map(|()| cut.now())
+                });
+            }
+            let (head, body) = response.into_parts();
+            Ok::<_, Infallible>(Response::from_parts(head, body.in_parts().await))
+        }
     });
     let connection = http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
@@ -144,7 +163,11 @@ where
     }
     // Requests that are under way are answered.
     connection.as_mut().graceful_shutdown();
-    connection.await
+    if serving.stop.is_cancelled() {
+        return connection.await;
+    }
+    // What is left is the end of answers that nobody reads.
+    tokio::time::timeout(read_within, connection).await.unwrap_or(Ok(()))
 }
 
 async fn answer<H: Handler>(
@@ -196,6 +219,62 @@ fn name_host<B>(request: &mut Request<B>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Large;
+
+    impl Handler for Large {
+        type Admission = ();
+
+        fn admit(&self, _: SocketAddr) -> Option<()> {
+            Some(())
+        }
+
+        async fn handle(&self, _: Request<Incoming>, _: SocketAddr) -> Response<Body> {
+            text(StatusCode::OK, vec![b'x'; 1 << 20])
+        }
+    }
+
+    /// It answers pings, so that the connection is alive.
+    #[tokio::test]
+    async fn an_http2_answer_that_is_never_read_is_given_up() {
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let serving = Serving {
+            handler: Arc::new(Large),
+            peer: ([127, 0, 0, 1], 1).into(),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            _admission: (),
+        };
+        let serving = tokio::spawn(http2(server, serving, Duration::from_millis(300)));
+        let mut builder = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+        let narrow = builder
+            .initial_stream_window_size(1 << 10)
+            .initial_connection_window_size(1 << 20);
+        let (mut sender, connection) = narrow.handshake(TokioIo::new(client)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let ask = || {
+            Request::get("http://localhost/")
+                .body(http_body_util::Empty::<bytes::Bytes>::new())
+                .unwrap()
+        };
+        let read = |response: Response<hyper::body::Incoming>| http_body_util::BodyExt::collect(response.into_body());
+        let unread = sender.send_request(ask()).await.unwrap();
+        let begun = tokio::time::Instant::now();
+        while !tasks.is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it is held for ever");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // hyper's client takes a stream that was cancelled for the end of it.
+        let come = read(unread).await.map_or(0, |body| body.to_bytes().len());
+        assert!(come < 1 << 20, "the stream was reset");
+        let other = read(sender.send_request(ask()).await.unwrap()).await.unwrap();
+        assert_eq!(other.to_bytes().len(), 1 << 20, "and no other of the connection");
+        drop(sender);
+        stop.cancel();
+        connection.await.unwrap().unwrap();
+        serving.await.unwrap().unwrap();
+    }
 
     #[test]
     fn the_host_of_an_http2_request_stands_in_its_header() {

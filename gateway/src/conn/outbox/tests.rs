@@ -27,6 +27,17 @@ fn a_frame_larger_than_all_passes_alone() {
 }
 
 #[test]
+fn frames_of_no_size_are_counted_too() {
+    let outbox = Outbox::new(1 << 20);
+    let queued = (0..1_000_000)
+        .take_while(|_| outbox.push(frame(2)) != Pushed::Full)
+        .count();
+    assert_eq!(queued, FEW + (1 << 20) / LEAST_BYTES);
+    assert_eq!(outbox.push_answer(frame(2)), Handover::No, "answers have their slack");
+    assert!(outbox.is_open());
+}
+
+#[test]
 fn large_answers_leave_room_for_pushes() {
     let outbox = Outbox::new(100);
     assert_eq!(outbox.push_large(frame(80)), HANDED, "alone it passes");

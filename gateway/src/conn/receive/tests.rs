@@ -32,27 +32,25 @@ async fn pair(ahead: Vec<u8>, max: usize) -> (Receiver, Socket, TcpStream) {
     (Receiver::new(&ahead, max), server.into(), client)
 }
 
-/// All that comes out of `bytes`, and what it ended with.
-async fn receive(bytes: &[u8], max: usize) -> (Vec<String>, Broken) {
+/// All that comes out of `bytes`, and how it broke the rules.
+async fn receive(bytes: &[u8], max: usize) -> (Vec<String>, Option<Broken>) {
     let (mut receiver, server, mut client) = pair(Vec::new(), max).await;
     client.write_all(bytes).await.unwrap();
     client.shutdown().await.unwrap();
     let mut got = Vec::new();
-    let read = AtomicU64::new(0);
     loop {
         if receiver.readable(&server).await.is_err() {
-            return (got, Broken::Gone);
+            return (got, None);
         }
-        let mut burst = receiver.burst(&server, &read);
         loop {
-            match burst.next().await {
+            match receiver.take() {
                 Ok(Some(Received::Part)) => {}
                 Ok(Some(received)) => got.push(match received {
                     Received::Text(t) => String::from_utf8(t.to_vec()).unwrap(),
                     other => format!("{other:?}"),
                 }),
                 Ok(None) => break,
-                Err(broken) => return (got, broken),
+                Err(broken) => return (got, Some(broken)),
             }
         }
     }
@@ -66,7 +64,7 @@ async fn fragments_become_one_message_with_control_frames_between() {
     bytes.extend(frame(0x82, b"\x01"));
     let (got, end) = receive(&bytes, 100).await;
     assert_eq!(got, ["Ping(b\"p\")", "h\u{e9}llo", "Binary(b\"\\x01\")"]);
-    assert_eq!(end, Broken::Gone);
+    assert_eq!(end, None);
 }
 
 #[tokio::test]
@@ -80,12 +78,10 @@ async fn every_byte_is_told_of_once_in_parts_as_well() {
     let (mut receiver, server, mut client) = pair(Vec::new(), 1000).await;
     client.write_all(&frames.concat()).await.unwrap();
     receiver.readable(&server).await.unwrap();
-    let read = AtomicU64::new(0);
-    let mut burst = receiver.burst(&server, &read);
     let mut got = Vec::new();
-    while let Some(received) = burst.next().await.unwrap() {
+    while let Some(received) = receiver.take().unwrap() {
         let part = matches!(received, Received::Part);
-        got.push((part, usize::try_from(burst.taken()).unwrap()));
+        got.push((part, usize::try_from(receiver.taken()).unwrap()));
     }
     let lengths = frames.map(|frame| frame.len());
     assert_eq!(
@@ -134,7 +130,7 @@ async fn rules_are_kept() {
             CloseCode::InvalidPayload,
         ),
     ] {
-        assert_eq!(receive(&bytes, 200).await, (vec![], Broken::Rules(code)), "{name}");
+        assert_eq!(receive(&bytes, 200).await, (vec![], Some(Broken(code))), "{name}");
     }
     let (got, _) = receive(&frame(0x82, &[0; 200]), 200).await;
     assert_eq!(got.len(), 1, "exactly the limit passes");
@@ -142,20 +138,16 @@ async fn rules_are_kept() {
     assert_eq!(got, ["Close(Some(4000))"]);
 }
 
-/// Reads the messages of [`sequence`] as they come; how many bursts that took.
-async fn read_all(receiver: &mut Receiver, server: &Socket, messages: &[String]) -> usize {
+/// Reads the messages of [`sequence`] as they come.
+async fn read_all(receiver: &mut Receiver, server: &Socket, messages: &[String]) {
     let mut got = Vec::new();
-    let (read, mut bursts) = (AtomicU64::new(0), 0);
     while got.len() < messages.len() {
         receiver.readable(server).await.unwrap();
-        let mut burst = receiver.burst(server, &read);
-        bursts += 1;
-        while let Some(Received::Text(text)) = burst.next().await.unwrap() {
+        while let Some(Received::Text(text)) = receiver.take().unwrap() {
             got.push(String::from_utf8(text.to_vec()).unwrap());
         }
     }
     assert_eq!(got, messages);
-    bursts
 }
 
 fn sequence() -> (Vec<String>, Vec<u8>) {
@@ -164,10 +156,8 @@ fn sequence() -> (Vec<String>, Vec<u8>) {
     (messages, bytes)
 }
 
-/// The promise behind the memory of idle connections, and the hazard of `read_frame`: the buffer goes exactly when
-/// nothing is left in it, however the bytes are cut.
 #[tokio::test]
-async fn no_byte_is_lost_between_bursts() {
+async fn no_byte_is_lost_however_they_are_cut() {
     let (messages, bytes) = sequence();
     let (ahead, rest) = bytes.split_at(1000);
     let (mut receiver, server, mut client) = pair(ahead.to_vec(), 1000).await;
@@ -178,14 +168,13 @@ async fn no_byte_is_lost_between_bursts() {
             tokio::task::yield_now().await;
         }
     });
-    let bursts = read_all(&mut receiver, &server, &messages).await;
+    read_all(&mut receiver, &server, &messages).await;
     sender.await.unwrap();
-    assert!(bursts > 1, "the buffer was given back in between");
 }
 
-/// Beneath TLS more may have been decrypted than a burst asked for, and the socket does not tell of that.
+/// Beneath TLS more may have been decrypted than a read asked for, and the socket does not tell of that.
 #[tokio::test]
-async fn no_byte_is_lost_between_bursts_beneath_tls() {
+async fn no_byte_is_lost_beneath_tls() {
     let (messages, bytes) = sequence();
     for size in [97, 5_000, bytes.len()] {
         let (server, mut client) = socket::tests::secured().await;

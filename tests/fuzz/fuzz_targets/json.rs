@@ -1,0 +1,2 @@
+#![no_main]
+herald_fuzz::target!("json");
