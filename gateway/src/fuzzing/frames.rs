@@ -18,6 +18,7 @@ pub fn frames(data: &[u8]) {
             Received::Binary(bytes) => assert!(bytes.len() <= MOST),
             Received::Ping(payload) | Received::Pong(payload) => assert!(payload.len() <= 125),
             Received::Close(code) => assert!(code.is_none_or(|code| (1000..5000).contains(&code))),
+            Received::Part => unreachable!("parts are left out"),
         }
     }
 }
