@@ -128,7 +128,7 @@ where
 {
     let streams = Streams::new(serving.tasks.clone());
     let (handler, peer) = (serving.handler.clone(), serving.peer);
-    let (stop, tasks) = (serving.stop.clone(), serving.tasks.clone());
+    let (stop, tasks) = (serving.end.closing.clone(), serving.tasks.clone());
     let service = service_fn(move |request| {
         let (handler, stop, tasks) = (handler.clone(), stop.clone(), tasks.clone());
         async move {
@@ -163,7 +163,7 @@ where
     }
     // Requests that are under way are answered.
     connection.as_mut().graceful_shutdown();
-    if serving.stop.is_cancelled() {
+    if serving.end.closing.is_cancelled() {
         return connection.await;
     }
     // What is left is the end of answers that nobody reads.
@@ -225,8 +225,8 @@ mod tests {
     impl Handler for Large {
         type Admission = ();
 
-        fn admit(&self, _: SocketAddr) -> Option<()> {
-            Some(())
+        fn admit(&self, _: SocketAddr) -> Result<(), Turned> {
+            Ok(())
         }
 
         async fn handle(&self, _: Request<Incoming>, _: SocketAddr) -> Response<Body> {
@@ -242,7 +242,7 @@ mod tests {
         let serving = Serving {
             handler: Arc::new(Large),
             peer: ([127, 0, 0, 1], 1).into(),
-            stop: stop.clone(),
+            end: End::at_once(stop.clone()),
             tasks: tasks.clone(),
             _admission: (),
         };
