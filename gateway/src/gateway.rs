@@ -182,7 +182,7 @@ impl Gateway {
         (conn, guard)
     }
 
-    /// A WebSocket's sink, with its share of a flusher.
+    /// A WebSocket's sink.
     pub fn socket(&self, socket: Socket) -> Sink {
         Sink::Socket {
             socket,

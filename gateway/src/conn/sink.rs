@@ -27,6 +27,14 @@ impl Sink {
             counts,
         }))
     }
+
+    /// None: an HTTP answer needs none.
+    pub(super) fn flusher(&self) -> Option<&Arc<Flusher>> {
+        match self {
+            Self::Socket { flusher, .. } => Some(flusher),
+            Self::Answer(_) => None,
+        }
+    }
 }
 
 impl Answer {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use herald_proto::{CloseCode, Target, cluster::Stored};
 
 use crate::{
-    conn::{Conn, outbox::Pushed},
+    conn::{Conn, flush::Batch, outbox::Pushed},
     dialect::Encoded,
     event::{Message, Push},
     metrics::Metrics,
@@ -32,6 +32,7 @@ pub(super) fn deliver(
 /// the connection, which it resumes.
 pub(crate) fn push_to(members: &[Arc<Conn>], push: &Push, durable: bool, metrics: &Metrics) {
     let mut encoded = Encoded::new(push);
+    let mut batch = Batch::default();
     let mut queued = 0;
     for conn in members {
         let left_out = conn.dialect.leaves_out(push);
@@ -42,7 +43,7 @@ pub(crate) fn push_to(members: &[Arc<Conn>], push: &Push, durable: bool, metrics
         if frame.is_empty() {
             continue;
         }
-        match conn.push(frame.clone()) {
+        match batch.push(conn, frame.clone()) {
             Pushed::Queued(_) => queued += 1,
             Pushed::Closed => {}
             Pushed::Full if durable => conn.close(CloseCode::SlowConsumer),
