@@ -10,7 +10,8 @@ pub mod soak;
 pub mod storm;
 pub mod unicast;
 
-pub mod stage;
+mod progress;
+mod stage;
 mod tally;
 
 use std::time::Duration;

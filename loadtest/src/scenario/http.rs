@@ -15,7 +15,7 @@ use self::{
     log::{KINDS, Log},
     visit::Visit,
 };
-use super::stage::{bar, begin};
+use super::{progress::bar, stage::begin};
 use crate::{
     clock,
     measure::{latency::Summary, watch::Watch},

@@ -1,12 +1,15 @@
 //! The steps that scenarios are made of. Each leaves its figures behind.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::time::{Instant, sleep};
 
-use super::tally::{self, Marks};
+use super::{
+    progress::{bar, glance},
+    tally::{self, Marks},
+};
 use crate::{
     clock,
     drive::{
@@ -27,8 +30,6 @@ use crate::{
 
 /// Groups that a sender is a member of: its token names them, and a token has 4 KiB.
 const GROUPS_PER_SENDER: u32 = 50;
-/// Between two looks of the progress bar.
-const GLANCE: Duration = Duration::from_millis(250);
 
 pub struct Stage<'a> {
     options: &'a Options,
@@ -287,37 +288,5 @@ pub fn begin(scenario: &str, options: &Options) -> Run {
         started: since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
         machine: Machine::this(),
         ..Run::default()
-    }
-}
-
-pub fn bar(quiet: bool) -> ProgressBar {
-    let target = if quiet {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr()
-    };
-    let bar = ProgressBar::with_draw_target(Some(0), target);
-    let style = ProgressStyle::with_template("{msg:32} {bar:40} {percent:>3} % {elapsed}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
-}
-
-/// Keeps the bar moving while something goes on.
-async fn glance<T>(
-    bar: &ProgressBar,
-    what: &str,
-    total: u64,
-    at: impl Fn() -> u64,
-    work: impl Future<Output = T>,
-) -> T {
-    bar.set_length(total);
-    bar.set_position(0);
-    bar.set_message(what.to_owned());
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = sleep(GLANCE) => bar.set_position(at().min(total)),
-        }
     }
 }
