@@ -13,6 +13,7 @@ fn the_printed_default_is_the_default() {
         "nats.password: stands both here and in a file",
         "nats.tls.ca_file: /etc/herald/nats-ca.pem: ",
         "nats.tls.cert_file: /etc/herald/nats.crt: ",
+        "webhooks[0].ca_file: /etc/herald/tls/ca.crt: ",
         "admin.tls.cert_file: /etc/herald/tls/admin.crt: ",
     ];
     assert_eq!(faults.lines().count(), expected.len(), "{faults}");
