@@ -219,6 +219,7 @@ fn name_host<B>(request: &mut Request<B>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Turned;
 
     struct Large;
 
