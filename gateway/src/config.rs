@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use bytesize::ByteSize;
 use herald_router::{
-    config::{Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TOP, TlsSettings, check_node, load},
+    config::{
+        Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TOP, TelemetrySettings, TlsSettings, check_node,
+        load,
+    },
     policy::Policy,
 };
 use ipnet::IpNet;
@@ -56,6 +59,7 @@ pub struct GatewayConfig {
     /// The log of the router inside.
     pub log: LogSettings,
     pub logging: LoggingSettings,
+    pub telemetry: TelemetrySettings,
     /// Set by the flag only.
     #[serde(skip)]
     pub dev: bool,
@@ -84,6 +88,7 @@ impl Default for GatewayConfig {
                 ..LogSettings::default()
             },
             logging: LoggingSettings::default(),
+            telemetry: TelemetrySettings::default(),
             dev: false,
         }
     }
@@ -195,6 +200,7 @@ impl GatewayConfig {
         self.nats.check(faults);
         self.router.check("router", faults);
         self.log.check(faults);
+        self.telemetry.check(faults);
         self.limits
             .check(self.dialects.largest_frame(self.limits.frame), faults);
         self.presence.check(faults);

@@ -11,10 +11,12 @@ use crate::{bus::LogLimits, policy::Policy};
 pub mod changes;
 pub mod load;
 mod nats;
+mod telemetry;
 pub mod tls;
 
 pub use load::{Fault, Faults};
 pub use nats::{NatsSettings, NatsTlsSettings};
+pub use telemetry::TelemetrySettings;
 pub use tls::TlsSettings;
 
 /// The whole commented default configuration, as `herald-router config` prints it.
@@ -31,6 +33,7 @@ pub struct RouterConfig {
     pub policy: Policy,
     pub log: LogSettings,
     pub logging: LoggingSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 impl Default for RouterConfig {
@@ -50,6 +53,7 @@ impl Default for RouterConfig {
             policy: Policy::default(),
             log: LogSettings::default(),
             logging: LoggingSettings::default(),
+            telemetry: TelemetrySettings::default(),
         }
     }
 }
@@ -169,6 +173,7 @@ pub const RULES: changes::Rules = changes::Rules {
         "policy.last_seen_kept",
         "log",
         "logging.format",
+        "telemetry",
     ],
     secret: &[
         "admin.api_keys",
@@ -199,6 +204,7 @@ impl RouterConfig {
         self.nats.check(faults);
         self.policy.check("policy", faults);
         self.log.check(faults);
+        self.telemetry.check(faults);
         if let Some(tls) = &self.admin.tls {
             tls.check("admin.tls", faults);
         }

@@ -59,6 +59,7 @@ pub const RULES: Rules = Rules {
         "router.last_seen_kept",
         "log",
         "logging.format",
+        "telemetry",
     ],
     // Services' URLs may hold what is nobody's business.
     secret: &[
