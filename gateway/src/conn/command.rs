@@ -134,3 +134,6 @@ impl Job<'_> {
         Ok(self.gateway.hub.apply(&change).await?)
     }
 }
+
+#[cfg(all(test, feature = "otel"))]
+mod traced;

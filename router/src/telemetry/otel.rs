@@ -169,3 +169,6 @@ impl Span {
         carrier.remove(PARENT)
     }
 }
+
+#[cfg(test)]
+mod tests;
