@@ -47,7 +47,8 @@ impl Collector {
 #[async_trait]
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let sent = self.runtime.spawn(timeout(DEADLINE, post(request))).await;
+        let posted = async { timeout(DEADLINE, post(request)).await };
+        let sent = self.runtime.spawn(posted).await;
         let answer = match sent {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(anyhow::anyhow!("no answer in time")),

@@ -40,6 +40,8 @@ async fn a_collector_that_stands_still_holds_nobody_up() {
         root.within(async { Span::child("append") }).await;
     }
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let asked = timeout(DEADLINE * 4, listener.accept()).await;
+    let _open = asked.expect("spans are posted").unwrap();
     let ending = Instant::now();
     export.end().await;
     assert!(
