@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use bytesize::ByteSize;
 use herald_router::{
     config::{
-        EventSettings, Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TOP, TlsSettings, WebhookSettings,
-        check_node, check_webhooks, load,
+        EventSettings, Faults, LogSettings, LoggingSettings, NatsSettings, Secret, TOP, TelemetrySettings, TlsSettings,
+        WebhookSettings, check_node, check_webhooks, load,
     },
     policy::Policy,
 };
@@ -66,6 +66,7 @@ pub struct GatewayConfig {
     /// Of the router inside.
     pub webhooks: Vec<WebhookSettings>,
     pub logging: LoggingSettings,
+    pub telemetry: TelemetrySettings,
     /// Set by the flag only.
     #[serde(skip)]
     pub dev: bool,
@@ -97,6 +98,7 @@ impl Default for GatewayConfig {
             events: EventSettings::default(),
             webhooks: Vec::new(),
             logging: LoggingSettings::default(),
+            telemetry: TelemetrySettings::default(),
             dev: false,
         }
     }
@@ -213,6 +215,7 @@ impl GatewayConfig {
         if !self.webhooks.is_empty() && !self.nats.urls.is_empty() {
             faults.add("webhooks", "with NATS they stand in the routers' files");
         }
+        self.telemetry.check(faults);
         self.limits
             .check(self.dialects.largest_frame(self.limits.frame), faults);
         self.presence.check(faults);

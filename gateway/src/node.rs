@@ -69,6 +69,8 @@ pub async fn run(
         .node
         .clone()
         .unwrap_or_else(|| format!("gw-{:08x}", rand::random::<u32>()));
+    let binary = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let export = telemetry::start_tracing(&config.telemetry, &node, binary)?;
     let bus = bus(&config, &node, &background, &tasks).await?;
     let (router, inside) = embedded(&config, &node, &bus, &background, &tasks)?.unzip();
 
@@ -160,6 +162,7 @@ pub async fn run(
     if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
         warn!("not all work ended in time");
     }
+    export.end().await;
     ended
 }
 

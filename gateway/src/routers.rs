@@ -14,8 +14,9 @@ use herald_proto::{
     subject::Names,
 };
 use herald_router::{
-    bus::{Bus, BusError},
+    bus::{Bus, BusError, Headers, Message as BusMessage},
     failure::Failure,
+    telemetry::Span,
 };
 use prost::Message;
 use tokio_util::task::TaskTracker;
@@ -38,7 +39,7 @@ pub struct Routers {
     bus: Bus,
     names: Names,
     metrics: Metrics,
-    connects: Arc<Batcher<ConnectCommand, Result<Groups, Failure>>>,
+    connects: Arc<Batcher<(ConnectCommand, Span), Result<Groups, Failure>>>,
 }
 
 impl Routers {
@@ -175,15 +176,24 @@ impl Routers {
 
     /// A user's groups, those of the command joined before.
     pub async fn connect(&self, command: ConnectCommand) -> Result<Groups, Failure> {
-        let answer = self.connects.ask(command).await;
+        let answer = self.connects.ask((command, Span::current())).await;
         answer.unwrap_or_else(|| Err(Failure::new(ErrorCode::Unavailable, "the node is ending")))
     }
 
     /// Works until dropped.
     pub async fn run(&self, tasks: &TaskTracker) {
-        let answer = |commands| {
+        let answer = |asked: Vec<(ConnectCommand, Span)>| {
             let routers = self.clone();
-            async move { routers.connect_all(commands).await }
+            let (commands, spans): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+            // One request has one parent: of several that are sampled, the first.
+            let span = spans.into_iter().find(Span::is_sampled);
+            async move {
+                let all = routers.connect_all(commands);
+                match span {
+                    Some(span) => span.within(all).await,
+                    None => all.await,
+                }
+            }
         };
         self.connects.run(tasks, answer).await;
     }
@@ -228,9 +238,19 @@ impl Routers {
         outcome
     }
 
+    async fn ask_traced(&self, subject: &str, parent: String, payload: Bytes) -> Result<Bytes, BusError> {
+        let headers = Headers::from_iter([("traceparent", parent)]);
+        let message = BusMessage { headers, payload };
+        let answer = self.bus.pubsub.call(subject, message, limits::ROUTER).await?;
+        Ok(answer.payload)
+    }
+
     async fn ask_once(&self, verb: &str, payload: Bytes) -> Result<reply::Reply, Failure> {
         let subject = self.names.command(verb);
-        let answer = self.bus.pubsub.request(&subject, payload, limits::ROUTER).await;
+        let answer = match Span::current().traceparent() {
+            Some(parent) => self.ask_traced(&subject, parent, payload).await,
+            None => self.bus.pubsub.request(&subject, payload, limits::ROUTER).await,
+        };
         let answer = answer.map_err(|error| match error {
             BusError::NoResponders => Failure::new(ErrorCode::Unavailable, "no router is there"),
             error => Failure::from(error),

@@ -62,6 +62,14 @@ pub enum Beside {
 }
 
 impl Ordered {
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Send { .. } => "send",
+            Self::Join { .. } => "join",
+            Self::Leave { .. } => "leave",
+        }
+    }
+
     pub fn is_to_user(&self, user: &str) -> bool {
         matches!(self, Self::Send { send, .. } if matches!(&send.to, Target::User(to) if **to == *user))
     }

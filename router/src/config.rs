@@ -12,11 +12,13 @@ pub mod changes;
 pub mod events;
 pub mod load;
 mod nats;
+mod telemetry;
 pub mod tls;
 
 pub use events::{EventSettings, WebhookSettings, check_webhooks};
 pub use load::{Fault, Faults};
 pub use nats::{NatsSettings, NatsTlsSettings};
+pub use telemetry::TelemetrySettings;
 pub use tls::TlsSettings;
 
 /// The whole commented default configuration, as `herald-router config` prints it.
@@ -35,6 +37,7 @@ pub struct RouterConfig {
     pub events: EventSettings,
     pub webhooks: Vec<WebhookSettings>,
     pub logging: LoggingSettings,
+    pub telemetry: TelemetrySettings,
 }
 
 impl Default for RouterConfig {
@@ -56,6 +59,7 @@ impl Default for RouterConfig {
             events: EventSettings::default(),
             webhooks: Vec::new(),
             logging: LoggingSettings::default(),
+            telemetry: TelemetrySettings::default(),
         }
     }
 }
@@ -177,6 +181,7 @@ pub const RULES: changes::Rules = changes::Rules {
         "events",
         "webhooks",
         "logging.format",
+        "telemetry",
     ],
     secret: &[
         "admin.api_keys",
@@ -210,6 +215,7 @@ impl RouterConfig {
         self.log.check(faults);
         self.events.check(faults);
         check_webhooks(&self.webhooks, &self.events, faults);
+        self.telemetry.check(faults);
         if let Some(tls) = &self.admin.tls {
             tls.check("admin.tls", faults);
         }

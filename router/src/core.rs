@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use prost::Message;
 
 use crate::{bus::Bus, directory::Directory, events::Emitter, failure::Failure, metrics, policy::Policy};
+use crate::{bus::Bus, directory::Directory, failure::Failure, metrics, policy::Policy, telemetry::Span};
 
 mod deletion;
 mod delivery;
@@ -102,6 +103,9 @@ impl Router {
             )),
         };
         metrics::command(verb, outcome.as_ref().err());
+        if let Err(failure) = &outcome {
+            Span::current().failed(failure.code.as_str());
+        }
         let reply = outcome.unwrap_or_else(|failure| reply::Reply::Failure(failure.to_proto()));
         cluster::Reply { reply: Some(reply) }.encode_to_vec().into()
     }

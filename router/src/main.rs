@@ -199,6 +199,8 @@ async fn run(configured: Configured<RouterConfig>, from: Run) -> anyhow::Result<
         .node
         .clone()
         .unwrap_or_else(|| format!("rt-{:08x}", rand::random::<u32>()));
+    let binary = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let export = telemetry::start_tracing(&config.telemetry, &node, binary)?;
     // The bus outlives the service: what is under way at a stop still needs it.
     let bus_stop = CancellationToken::new();
     let bus_tasks = TaskTracker::new();
@@ -293,6 +295,7 @@ async fn run(configured: Configured<RouterConfig>, from: Run) -> anyhow::Result<
     {
         tracing::warn!("the bus did not end in time");
     }
+    export.end().await;
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use crate::{
     health::{Canary, Condition},
     metrics,
     presence::Fact,
+    telemetry::Span,
     watches,
 };
 
@@ -203,7 +204,10 @@ async fn spawn(router: &Router, request: Request, permits: &Arc<Semaphore>, task
     let router = router.clone();
     tasks.spawn(async move {
         let verb = request.subject.rsplit('.').next().unwrap_or_default();
-        let answer = router.handle(verb, request.payload).await;
+        let span = Span::remote("handle", request.headers.get("traceparent"));
+        span.text("herald.verb", verb);
+        let answer = span.within(router.handle(verb, request.payload)).await;
+        drop(span);
         metrics::command_took(verb, arrived.elapsed());
         if let Err(error) = request.reply.send(answer).await {
             warn!(%error, "an answer could not be sent");

@@ -1,4 +1,4 @@
-//! Logs on standard error, and the recorder behind `/metrics`.
+//! Logs on standard error, the recorder behind `/metrics`, and spans.
 
 use std::time::Duration;
 
@@ -16,8 +16,16 @@ use crate::{
 };
 
 mod levels;
+#[cfg(feature = "otel")]
+mod otel;
+#[cfg(not(feature = "otel"))]
+mod untraced;
 
 pub use levels::{Held, LONGEST, Levels, filter};
+#[cfg(feature = "otel")]
+pub use otel::{Export, Span, start_tracing};
+#[cfg(not(feature = "otel"))]
+pub use untraced::{Export, Span, start_tracing};
 
 /// Histograms gather samples until they are drained.
 const UPKEEP: Duration = Duration::from_secs(5);

@@ -59,7 +59,7 @@ async fn is_ready(node: &Node) -> bool {
 }
 
 async fn bus_ready(node: &Node) -> f64 {
-    Metrics::of(node.admin()).await.get("herald_gateway_bus_ready")
+    Metrics::of(node.admin()).await.get("herald_bus_ready")
 }
 
 /// The next change of bob's presence that the watcher is told.
@@ -101,7 +101,7 @@ async fn a_gateway_cut_off_from_nats_says_so_keeps_its_clients_and_loses_nothing
     eventually("it is not ready", async || !is_ready(&cut).await).await;
     eprintln!("not ready after {:.1?}", cut_at.elapsed());
     eventually("its metrics tell", async || bus_ready(&cut).await == 0.0).await;
-    eprintln!("herald_gateway_bus_ready 0 after {:.1?}", cut_at.elapsed());
+    eprintln!("herald_bus_ready 0 after {:.1?}", cut_at.elapsed());
     // Its client is still there, and is told that what it asks for cannot be had now.
     let refused = bob
         .client()

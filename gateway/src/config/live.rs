@@ -62,6 +62,7 @@ pub const RULES: Rules = Rules {
         "events",
         "webhooks",
         "logging.format",
+        "telemetry",
     ],
     // Services' URLs may hold what is nobody's business.
     secret: &[

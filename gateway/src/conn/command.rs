@@ -7,7 +7,7 @@ use herald_proto::{
     cluster::{MemberCommand, SendCommand, Sender},
     dedup, id,
 };
-use herald_router::failure::Failure;
+use herald_router::{failure::Failure, telemetry::Span};
 use tracing::debug;
 
 use crate::{
@@ -31,12 +31,22 @@ pub(crate) struct Job<'a> {
 
 impl Job<'_> {
     pub async fn run(&self, command: Ordered) -> Answer {
-        let outcome = match command {
+        let span = Span::root("command");
+        span.text("herald.verb", command.verb());
+        span.text("herald.connection", self.connection);
+        let outcome = span.within(self.carry_out(command)).await;
+        outcome.unwrap_or_else(|failure| {
+            span.failed(failure.code.as_str());
+            failure.into()
+        })
+    }
+
+    async fn carry_out(&self, command: Ordered) -> Result<Answer, Failure> {
+        match command {
             Ordered::Send { send, broadcast } => self.send(*send, broadcast).await,
             Ordered::Join { group } => self.join(group).await,
             Ordered::Leave { group } => self.leave(group).await,
-        };
-        outcome.unwrap_or_else(Answer::from)
+        }
     }
 
     async fn send(&self, mut send: Send, broadcast: bool) -> Result<Answer, Failure> {
@@ -140,3 +150,6 @@ impl Job<'_> {
         Ok(self.gateway.hub.apply(&change).await?)
     }
 }
+
+#[cfg(all(test, feature = "otel"))]
+mod traced;

@@ -6,7 +6,7 @@ use herald_proto::{
     ErrorCode,
     cluster::{self, HistoryCommand, Sender},
 };
-use herald_router::failure::Failure;
+use herald_router::{failure::Failure, telemetry::Span};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,13 @@ pub(super) struct Query {
 impl Query {
     pub async fn run(self, tag: Tag, command: Beside) {
         metrics::command(command.verb());
+        let span = Span::root("command");
+        span.text("herald.verb", command.verb());
+        span.text("herald.connection", &self.conn.id);
+        span.within(self.carry_out(tag, command)).await;
+    }
+
+    async fn carry_out(self, tag: Tag, command: Beside) {
         match command {
             Beside::History(query) => self.history(tag, query).await,
             Beside::Presence(query) => self.presence(tag, query).await,

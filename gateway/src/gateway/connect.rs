@@ -9,7 +9,7 @@ use herald_proto::{
     dedup, id,
     subject::escape,
 };
-use herald_router::{bus::BusError, failure::Failure};
+use herald_router::{bus::BusError, failure::Failure, telemetry::Span};
 use tracing::debug;
 
 use super::Gateway;
@@ -137,7 +137,14 @@ impl Gateway {
         self.set_token(conn, identity);
         conn.outbox.hold();
         conn.progress.fell_behind();
-        let entered = self.enter_patiently(conn, &user, identity, start).await;
+        let span = Span::root("connect");
+        span.text("herald.connection", &conn.id);
+        span.text("herald.dialect", conn.dialect.name());
+        let entered = span.within(self.enter_patiently(conn, &user, identity, start)).await;
+        if let Err(refused) = &entered {
+            span.failed(refused.failure.code.as_str());
+        }
+        drop(span);
         conn.progress.caught_up();
         if entered.is_err() {
             conn.release(None);

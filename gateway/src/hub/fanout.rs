@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use herald_proto::{CloseCode, Target, cluster::Stored};
+use herald_router::telemetry::Span;
 use tracing::debug;
 
 use crate::{
@@ -32,11 +33,16 @@ pub(super) fn deliver(
     }
     let durable = offset.is_some();
     let time = stored.time;
+    let span = (comes == Comes::Live).then(|| Span::remote("deliver", Some(&stored.trace)));
     let message = Message::new(target, stored, offset);
     let traced = trace(&message, target, members.len(), comes);
     let push = Push::Message(message);
     let timed = if comes == Comes::Live { time } else { UNTIMED };
     let queued = push_timed(members, &push, durable, timed, metrics);
+    if let Some(span) = span {
+        span.text("herald.to", target.kind());
+        span.number("herald.receivers", members.len());
+    }
     if let Some(message) = traced {
         members.iter().for_each(|conn| conn.trace(&message));
     }

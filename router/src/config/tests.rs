@@ -9,13 +9,16 @@ fn parse(text: &str, env: &[(&str, &str)]) -> Result<RouterConfig, Faults> {
 fn the_printed_default_is_the_default() {
     assert_eq!(parse(DEFAULT, &[]).unwrap(), RouterConfig::default());
     let faults = parse(&load::uncommented(DEFAULT), &[]).unwrap_err().to_string();
-    let expected = [
+    let mut expected = vec![
         "nats.password: stands both here and in a file",
         "nats.tls.ca_file: /etc/herald/nats-ca.pem: ",
         "nats.tls.cert_file: /etc/herald/nats.crt: ",
         "webhooks[0].ca_file: /etc/herald/tls/ca.crt: ",
         "admin.tls.cert_file: /etc/herald/tls/admin.crt: ",
     ];
+    if cfg!(not(feature = "otel")) {
+        expected.insert(3, "telemetry.otlp_endpoint: built without the feature otel");
+    }
     assert_eq!(faults.lines().count(), expected.len(), "{faults}");
     for (fault, begin) in faults.lines().zip(expected) {
         assert!(fault.starts_with(begin), "only files are not there: {faults}");
@@ -42,6 +45,41 @@ fn every_fault_is_named() {
         assert!(text.lines().any(|line| line.starts_with(path)), "{path} in:\n{text}");
     }
     assert_eq!(text.lines().count(), 7, "{text}");
+}
+
+#[test]
+fn a_collector_is_one_that_this_binary_can_reach() {
+    let faults = |endpoint: &str| {
+        let text = format!("[telemetry]\notlp_endpoint = '{endpoint}'\n");
+        parse(&text, &[]).err().map(|faults| faults.to_string())
+    };
+    if cfg!(not(feature = "otel")) {
+        let fault = "telemetry.otlp_endpoint: built without the feature otel";
+        assert_eq!(faults("http://127.0.0.1:4318").as_deref(), Some(fault));
+        return;
+    }
+    for good in ["http://127.0.0.1:4318", "http://[::1]:4318/", "http://collector/otlp"] {
+        assert_eq!(faults(good), None, "{good}");
+    }
+    for bad in [
+        "",
+        "collector:4318",
+        "https://collector:4318",
+        "http://collector/?a=b",
+        "grpc://a:1",
+    ] {
+        assert!(
+            faults(bad).is_some_and(|faults| faults.starts_with("telemetry.otlp_endpoint: ")),
+            "{bad}"
+        );
+    }
+    let text = "[telemetry]\notlp_sample = 1.5\n";
+    assert!(
+        parse(text, &[])
+            .unwrap_err()
+            .to_string()
+            .starts_with("telemetry.otlp_sample: ")
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::{
     failure::Failure,
     metrics,
     policy::Scope,
+    telemetry::Span,
 };
 
 impl Router {
@@ -43,6 +44,7 @@ impl Router {
             to: None,
             dialect: command.dialect,
             original: command.original,
+            trace: Span::current().traceparent().unwrap_or_default(),
         };
         let copy = self.copy(&sender, &target, command.copy, &stored);
         let told = self.events.wants(Kind::Message).then(|| stored.clone());
@@ -157,7 +159,9 @@ impl Router {
 
     pub(super) async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended, Failure> {
         let (begun, bytes) = (std::time::Instant::now(), payload.len());
-        let appended = self.bus.log.append(target, payload, dedup).await;
+        let span = Span::child("append");
+        let appended = span.within(self.bus.log.append(target, payload, dedup)).await;
+        drop(span);
         metrics::append(begun.elapsed(), bytes, appended.as_ref());
         let appended = appended?;
         if appended.uncertain {
