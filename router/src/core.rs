@@ -11,8 +11,9 @@ use herald_proto::{
 use parking_lot::RwLock;
 use prost::Message;
 
-use crate::{bus::Bus, directory::Directory, events::Emitter, failure::Failure, metrics, policy::Policy};
-use crate::{bus::Bus, directory::Directory, failure::Failure, metrics, policy::Policy, telemetry::Span};
+use crate::{
+    bus::Bus, directory::Directory, events::Emitter, failure::Failure, metrics, policy::Policy, telemetry::Span,
+};
 
 mod deletion;
 mod delivery;
