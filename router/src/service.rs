@@ -207,7 +207,7 @@ async fn spawn(router: &Router, request: Request, permits: &Arc<Semaphore>, task
         let span = Span::remote("handle", request.headers.get("traceparent"));
         span.text("herald.verb", verb);
         let answer = span.within(router.handle(verb, request.payload)).await;
-        drop(span);
+        span.end();
         metrics::command_took(verb, arrived.elapsed());
         if let Err(error) = request.reply.send(answer).await {
             warn!(%error, "an answer could not be sent");

@@ -144,7 +144,7 @@ impl Gateway {
         if let Err(refused) = &entered {
             span.failed(refused.failure.code.as_str());
         }
-        drop(span);
+        span.end();
         conn.progress.caught_up();
         if entered.is_err() {
             conn.release(None);

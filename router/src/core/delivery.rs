@@ -161,7 +161,7 @@ impl Router {
         let (begun, bytes) = (std::time::Instant::now(), payload.len());
         let span = Span::child("append");
         let appended = span.within(self.bus.log.append(target, payload, dedup)).await;
-        drop(span);
+        span.end();
         metrics::append(begun.elapsed(), bytes, appended.as_ref());
         let appended = appended?;
         if appended.uncertain {

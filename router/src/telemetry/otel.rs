@@ -154,6 +154,9 @@ impl Span {
         }
     }
 
+    /// Where it is done before the scope is.
+    pub fn end(self) {}
+
     /// Runs `work` with this as the current span.
     pub fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         match self.0.clone() {
