@@ -7,25 +7,25 @@ use clap::Args;
 #[command(next_help_heading = "Constants, measured")]
 pub struct Constants {
     /// Gateway: CPU of a delivery to one connection, µs (`bars/fanout`)
-    #[arg(long, default_value_t = 7.0)]
+    #[arg(long, default_value_t = 6.5)]
     pub delivery_us: f64,
-    /// Gateway: CPU of a live copy that it gets, µs: read, ordered, encoded once (`bars/one-to-one`)
-    #[arg(long, default_value_t = 25.0)]
+    /// Gateway: CPU of a live copy that it gets, µs: read, ordered, encoded once; of the 44 µs of a one-to-one message (`bars/one-to-one`)
+    #[arg(long, default_value_t = 10.0)]
     pub live_copy_us: f64,
-    /// Gateway: CPU of a command, µs: read, decoded, asked of a router, answered (`bars/one-to-one`)
-    #[arg(long, default_value_t = 60.0)]
+    /// Gateway: CPU of a command, µs: read, decoded, asked of a router, answered; of the same 44 µs
+    #[arg(long, default_value_t = 28.0)]
     pub gateway_command_us: f64,
     /// Router: CPU of a durable message, µs (`bars/one-to-one`)
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, default_value_t = 22.0)]
     pub router_message_us: f64,
     /// CPU of a connect with a cursor over gateway, router and NATS, µs (`bars/storm`)
-    #[arg(long, default_value_t = 500.0)]
+    #[arg(long, default_value_t = 250.0)]
     pub connect_us: f64,
     /// Gateway: CPU of an idle connection, µs a second (`bars/idle`)
     #[arg(long, default_value_t = 1.0)]
     pub idle_us: f64,
-    /// NATS: CPU of a stored message on its leader, request and acknowledgement included, µs (`nats-floor`: 91,000 a second)
-    #[arg(long, default_value_t = 11.0)]
+    /// NATS: CPU of a stored message on its leader, request, answers and acknowledgement included, µs (`bars/one-to-one`)
+    #[arg(long, default_value_t = 36.0)]
     pub append_us: f64,
     /// NATS: CPU of a copy to one subscriber or of one hop between servers, µs (core NATS: 1.27 million a second)
     #[arg(long, default_value_t = 0.8)]
@@ -34,7 +34,7 @@ pub struct Constants {
     #[arg(long, default_value_t = 4.6)]
     pub sweep_ms: f64,
     /// Gateway: memory of a connection with NATS, KiB, one subscription (4.9 KB) included (`bars/idle`)
-    #[arg(long, default_value_t = 8.5)]
+    #[arg(long, default_value_t = 10.1)]
     pub connection_kib: f64,
     /// Gateway: memory of a group's subscription, KiB
     #[arg(long, default_value_t = 4.8)]
@@ -42,13 +42,13 @@ pub struct Constants {
     /// NATS: memory of a subject that somebody subscribes to, KiB, on every server of the cluster
     #[arg(long, default_value_t = 0.9)]
     pub interest_kib: f64,
-    /// NATS: memory of a subject with stored messages, KiB (per-subject index of the stream), on each replica
-    #[arg(long, default_value_t = 0.2)]
+    /// NATS: memory of a user's presence, membership and first stored message, KiB, what Go has not collected yet included, on each replica (`bars/idle`: 5.2 with the interest)
+    #[arg(long, default_value_t = 4.3)]
     pub indexed_kib: f64,
-    /// Router: memory of an online user in its table, KiB (`bars/idle` with NATS)
-    #[arg(long, default_value_t = 1.0)]
+    /// Router: memory of an online user in its table, one membership included, KiB (`bars/idle` with NATS)
+    #[arg(long, default_value_t = 0.85)]
     pub router_user_kib: f64,
-    /// Router: memory of a membership, KiB
+    /// Router: memory of each further membership, KiB; not measured, reckoned from the tables' entries
     #[arg(long, default_value_t = 0.3)]
     pub router_membership_kib: f64,
     /// Bytes around a body in a frame to a client

@@ -124,8 +124,8 @@ impl Needs {
         let router_cores =
             (rates.appends * constants.router_message_us + rates.connects * constants.connect_us * 0.2) / 1e6;
         let memberships = users * load.groups_per_user;
-        let router_memory =
-            (users * constants.router_user_kib + memberships * constants.router_membership_kib) * KIB / GIB;
+        let further = users * (load.groups_per_user - 1.0).max(0.0);
+        let router_memory = (users * constants.router_user_kib + further * constants.router_membership_kib) * KIB / GIB;
         let usable = machines.cores * machines.headroom;
         let routers = (router_cores / usable).ceil().max(2.0);
 
@@ -143,7 +143,7 @@ impl Needs {
         // One client's subject on several gateways counts once.
         let groups = memberships / load.group_size.max(1.0);
         let nats_interest = (users + groups).min(all_subscriptions) * constants.interest_kib * KIB / GIB;
-        let nats_memory = nats_interest + (users + groups) * constants.indexed_kib * KIB / GIB;
+        let nats_memory = nats_interest + users * constants.indexed_kib * KIB / GIB;
         let stored = load.body + constants.stored_bytes;
         let nats_bytes = (rates.appends * load.replicas + hops) * stored / load.nats_servers;
         let storm_cores = users / load.storm_seconds * constants.connect_us / 1e6;
