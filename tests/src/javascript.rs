@@ -99,7 +99,7 @@ impl Tests {
         };
         assert!(count("# pass") > 0 && count("# fail") == 0, "{}:\n{told}", self.file);
         for line in self.told.iter().filter(|line| line.starts_with("told: ")) {
-            println!("{}: {line}", self.file);
+            eprintln!("{}: {line}", self.file);
         }
     }
 }

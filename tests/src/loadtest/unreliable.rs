@@ -123,7 +123,7 @@ impl Hub {
 
     /// What one connection is given in place of its next message.
     fn mistreat(&self, message: String, heard: u64, held: &mut Option<String>) -> Vec<String> {
-        if heard % EVERY != 0 && held.is_none() {
+        if !heard.is_multiple_of(EVERY) && held.is_none() {
             return vec![message];
         }
         match self.fault {
