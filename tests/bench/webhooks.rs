@@ -2,6 +2,7 @@
 //! in the middle of it. Every event must arrive, those of each user in order.
 //!
 //!     cargo run --release -p herald-tests --bin bench-webhooks
+#![allow(clippy::print_stdout)]
 
 use std::time::Duration;
 

@@ -79,7 +79,7 @@ async fn a_lost_nats_turns_all_red_and_they_are_green_again_by_themselves() {
     cluster.nats.stop();
     let took = red(&cluster.gateways[0], &["bus: no connection to NATS"]).await;
     red(&cluster.routers[0], &["bus: no connection to NATS"]).await;
-    println!("red {took:?} after NATS was killed");
+    eprintln!("red {took:?} after NATS was killed");
     assert_eq!(get(cluster.gateways[0].admin(), "/health/live").await.status, 200);
     cluster.nats.start_again().await;
     green(&cluster.gateways[0]).await;
@@ -93,7 +93,7 @@ async fn a_nats_that_stands_still_turns_all_red() {
     cluster.nats.signal(Signal::STOP);
     let took = red(&cluster.gateways[0], &["router: ", "canary: "]).await;
     red(&cluster.routers[0], &["canary: "]).await;
-    println!("red {took:?} after NATS was stopped");
+    eprintln!("red {took:?} after NATS was stopped");
     cluster.nats.signal(Signal::CONT);
     green(&cluster.gateways[0]).await;
     green(&cluster.routers[0]).await;
@@ -105,7 +105,7 @@ async fn without_a_router_that_answers_a_gateway_is_red() {
     cluster.ready().await;
     cluster.routers[0].kill();
     let took = red(&cluster.gateways[0], &["router: no router has answered for"]).await;
-    println!("red {took:?} after the router was killed");
+    eprintln!("red {took:?} after the router was killed");
     cluster.restart_router(0).await;
     green(&cluster.gateways[0]).await;
     // One that is there but does not answer is as good as none.
@@ -133,7 +133,7 @@ async fn a_log_that_stores_nothing_is_noticed() {
     )
     .await;
     red(&cluster.routers[0], &["canary: "]).await;
-    println!("red {took:?} after the log was sealed");
+    eprintln!("red {took:?} after the log was sealed");
     // A new one in its place is provisioned by the routers.
     jetstream.delete_stream(LOG_STREAM).await.unwrap();
     let begun = Instant::now();

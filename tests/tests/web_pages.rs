@@ -20,7 +20,7 @@ fn chromium() -> Option<PathBuf> {
 
 async fn in_a_browser(name: &str, file: &str) {
     let Some(chromium) = chromium() else {
-        println!("SKIPPED {name}: no chromium; tests/install-tools installs it where it can");
+        eprintln!("SKIPPED {name}: no chromium; tests/install-tools installs it where it can");
         return;
     };
     let gateway = dev_gateway().await;
