@@ -1,7 +1,7 @@
 //! What a collector is told of a connect and a message.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use herald_proto::{Target, subject::Names};
@@ -170,6 +170,8 @@ async fn send(gateway: &Arc<Gateway>) {
         gateway,
         connection: "n1-a",
         user: "alice",
+        session: None,
+        address: Ipv4Addr::LOCALHOST.into(),
         serial: 1,
     };
     let sent = match job.run(to_bob()).await {
