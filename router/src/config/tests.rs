@@ -17,7 +17,7 @@ fn the_printed_default_is_the_default() {
         "admin.tls.cert_file: /etc/herald/tls/admin.crt: ",
     ];
     if cfg!(not(feature = "otel")) {
-        expected.insert(3, "telemetry.otlp_endpoint: built without the feature otel");
+        expected.insert(4, "telemetry.otlp_endpoint: built without the feature otel");
     }
     assert_eq!(faults.lines().count(), expected.len(), "{faults}");
     for (fault, begin) in faults.lines().zip(expected) {
