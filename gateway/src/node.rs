@@ -39,6 +39,8 @@ use crate::{
 const ANSWERS: Duration = Duration::from_secs(15);
 /// What remains beside them.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// In its place after a second signal.
+const AT_ONCE: Duration = Duration::from_millis(200);
 /// The public listeners stay open at least so long, or as long as the window if that is less: balancers go on to send
 /// clients until they have seen that the node is not ready, and 503 tells them where a closed port would not.
 const LISTEN_ON: Duration = Duration::from_secs(5);
@@ -153,13 +155,16 @@ pub async fn run(
         // Where it connects again its clients find the other one, perhaps: no reason to wait.
         taken = gateway.presence.name_taken() => (Duration::ZERO, Err(taken.into())),
     };
-    tokio::select! {
-        () = drain(&gateway, window, &public_end) => {}
-        () = signals.next() => warn!("asked to stop a second time: stopping at once"),
-    }
+    let patience = tokio::select! {
+        () = drain(&gateway, window, &public_end) => GOODBYE,
+        () = signals.next() => {
+            warn!("asked to stop a second time: stopping at once");
+            AT_ONCE
+        }
+    };
     background.cancel();
     tasks.close();
-    if tokio::time::timeout(GOODBYE, tasks.wait()).await.is_err() {
+    if tokio::time::timeout(patience, tasks.wait()).await.is_err() {
         warn!("not all work ended in time");
     }
     export.end().await;

@@ -53,11 +53,12 @@ impl Haproxy {
             format!("    server gateway{i} {to} port {port}\n")
         });
         let servers: String = servers.collect();
+        let figures = format!("127.0.0.1:{}", free_port());
         let mut config = include_str!("../../deploy/haproxy.cfg").to_owned();
         for (deployed, here) in [
             ("${HERALD_MAXCONN-100000}", "500"),
             ("${HERALD_PUBLIC-:80}", &address.to_string()),
-            ("${HERALD_HAPROXY_METRICS-127.0.0.1:8404}", "127.0.0.1:0"),
+            ("${HERALD_HAPROXY_METRICS-127.0.0.1:8404}", &figures),
             (
                 "    server gateway1 \"${HERALD_GATEWAY1-127.0.0.1:8002}\" port \"${HERALD_GATEWAY1_ADMIN-9002}\"\n",
                 &servers,

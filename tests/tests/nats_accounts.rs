@@ -236,7 +236,6 @@ const PUBLISH: [(&str, &[&str], &[&str]); 4] = [
         &["herald.sync.nothing", "$JS.API.STREAM.INFO.herald_LOG_0"],
         &[
             "$JS.API.STREAM.DELETE.herald_LOG_0",
-            "$JS.API.STREAM.PURGE.herald_LOG_0",
             "$JS.API.STREAM.MSG.DELETE.herald_LOG_0",
             "$JS.API.STREAM.DELETE.KV_herald_GROUPS",
             "herald.cmd.send",

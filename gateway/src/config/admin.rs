@@ -46,6 +46,10 @@ impl AdminSettings {
             if self.api_keys[..i].iter().any(|other| other.name == key.name) {
                 faults.add(format!("admin.api_keys[{i}].name"), "stands twice");
             }
+            // Which of them somebody is could not be told.
+            if self.api_keys[..i].iter().any(|other| other.key == key.key) {
+                faults.add(format!("admin.api_keys[{i}].key"), "is another key's");
+            }
             if key.key.0.len() < 16 && key.key.0 != DEV_API_KEY {
                 faults.add(
                     format!("admin.api_keys[{i}].key"),

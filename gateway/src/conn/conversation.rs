@@ -92,7 +92,13 @@ impl Conversation {
     async fn frame(&mut self, text: bool, payload: Bytes, pace: Result<(), TooFast>) -> Result<(), Ending> {
         let frame = self.conn.dialect.decode(self.session.user(), text, payload);
         match self.session.on_frame(frame, pace) {
-            Action::Answer(tag, answer) => self.answer(&tag, &answer),
+            Action::Answer(tag, answer) => {
+                if matches!(answer, Answer::Echo { .. }) {
+                    // What is not read any more stops what is sent: each frame is to come back.
+                    self.conn.outbox.room().await;
+                }
+                self.answer(&tag, &answer);
+            }
             Action::Refuse(tag, answer, code) => {
                 self.answer(&tag, &answer);
                 self.conn.close(code);

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
-use tracing_subscriber::{EnvFilter, Registry, filter::ParseError, reload};
+use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, reload};
 
 /// Longer than anybody looks for a fault.
 pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -34,9 +34,31 @@ pub struct Held {
     pub left: Option<Duration>,
 }
 
+/// Not a level of a log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LevelError {
+    #[error("{0:?} is no level: off, error, warn, info, debug or trace")]
+    Word(String),
+    #[error("{0}")]
+    Filter(String),
+}
+
 /// From text as it stands in the configuration.
-pub fn filter(text: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(text)
+pub fn filter(text: &str) -> Result<EnvFilter, LevelError> {
+    // A word that is no level would be taken for a target, and nothing else be logged any more. Directives with brackets
+    // may hold commas, and are the parser's own.
+    let plain = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.contains(['[', ']', '{', '}']));
+    for part in plain {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        if level.parse::<LevelFilter>().is_err() || level.is_empty() {
+            return Err(LevelError::Word(level.to_owned()));
+        }
+    }
+    let built = EnvFilter::builder().parse(text);
+    built.map_err(|error| LevelError::Filter(error.to_string()))
 }
 
 impl Levels {
@@ -74,7 +96,7 @@ impl Levels {
     }
 
     /// For so long, at most [`LONGEST`].
-    pub fn borrow(&self, text: &str, time: Duration) -> Result<(), ParseError> {
+    pub fn borrow(&self, text: &str, time: Duration) -> Result<(), LevelError> {
         filter(text)?;
         let mut state = self.0.state.lock();
         state.borrowed = Some((text.to_owned(), Instant::now() + time.min(LONGEST)));
