@@ -146,3 +146,25 @@ impl State {
         self.borrowed.as_ref().map_or(&self.configured, |(level, _)| level)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for good in [
+            "info",
+            "warn",
+            "OFF",
+            "info,herald_gateway=debug",
+            "herald_router=trace, error",
+            "info,a[b{c=1}]=debug",
+        ] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for bad in ["warning", "", "inf", "info,herald_gatway=debugg", "info,", "verbose"] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
+    }
+}
