@@ -3,7 +3,10 @@
 //! Herald does.
 #![allow(clippy::unwrap_used)]
 
+use futures_util::{SinkExt, StreamExt};
 use herald_tests::{
+    PATIENCE,
+    client::Upgrade,
     conformance::{
         Case, FINE, NO_CODE, NO_TEXT, PROTOCOL, TOO_BIG, begin, binary, case, close, ends_early, fragments,
         hears_binary, hears_pong, hears_text, hold, last, more, ping, pong, text,
@@ -11,6 +14,7 @@ use herald_tests::{
     gateway::{dev_gateway, dev_gateway_with, file},
     raw::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, header, masked},
 };
+use tokio_tungstenite::tungstenite::Message;
 
 const ECHO: &str = "/echo";
 const NOTHING: [(u8, Vec<u8>); 0] = [];
@@ -450,7 +454,7 @@ async fn group_7_closes() {
 #[tokio::test]
 async fn group_9_messages_of_16_mib_where_the_limit_is_raised() {
     const MIB: usize = 1 << 20;
-    let config = file("[dialects.echo]\npaths = ['/echo']\nframe = '16MiB'\n");
+    let config = file("[dialects.echo]\npaths = ['/echo']\nframe = '16MiB'\n[limits]\nbytes_burst = '32MiB'\n");
     let gateway = dev_gateway_with(&["--config", config.path().to_str().unwrap()]).await;
     let mut cases = Vec::new();
     // A clef of four bytes, so that texts are cut within characters.
@@ -502,4 +506,34 @@ async fn group_10_a_message_in_fragments_of_1300_bytes() {
         ),
     ])
     .await;
+}
+
+/// More than may wait for a connection: the server stops reading, and goes on when there is room.
+#[tokio::test]
+async fn a_burst_of_large_messages_comes_back_whole_to_one_who_reads() {
+    const COUNT: usize = 60;
+    let gateway = dev_gateway().await;
+    let (client, _) = Upgrade::to(gateway.public()).path(ECHO).open().await.unwrap();
+    let (mut sink, mut stream) = client.socket.split();
+    let payload = |n: usize| vec![u8::try_from(n).unwrap(); 60_000];
+    let send = async {
+        for n in 0..COUNT {
+            sink.send(Message::binary(payload(n))).await.unwrap();
+        }
+    };
+    let read = async {
+        let mut come = 0;
+        while come < COUNT {
+            match stream.next().await.unwrap().unwrap() {
+                Message::Binary(bytes) => {
+                    assert!(bytes == payload(come), "{come}");
+                    come += 1;
+                }
+                Message::Ping(_) => {}
+                other => panic!("{other:?} after {come}"),
+            }
+        }
+    };
+    let both = async { tokio::join!(send, read) };
+    tokio::time::timeout(PATIENCE, both).await.unwrap();
 }
