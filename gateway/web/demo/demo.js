@@ -11,6 +11,8 @@ const OTHERS = ['alice', 'bob', 'carol', 'dave'];
 
 /** Id → { id, kind, name, messages, pending, online, unread }. */
 const conversations = new Map();
+/** The connection has ended for good. */
+let over = false;
 let herald;
 let me;
 let current;
@@ -31,7 +33,8 @@ function conversation(kind, name) {
   if (!found) {
     found = { id, kind, name, messages: [], pending: [], online: false, unread: 0 };
     conversations.set(id, found);
-    begin(found).catch((error) => showNotice(`${name}: ${error.message}`));
+    // What the end has broken off is told by the end itself.
+    begin(found).catch((error) => over || showNotice(`${name}: ${error.message}`));
   }
   return found;
 }
@@ -130,6 +133,7 @@ function stateChanged({ state, reason, delay }) {
 
 function ended(error) {
   if (!error) return;
+  over = true;
   const text = error.code === 'kicked' ? 'You were put out by the application.' : `The connection has ended: ${error.message}.`;
   showNotice(text, { label: 'Come back', run: () => location.reload() });
 }
