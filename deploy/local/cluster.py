@@ -17,6 +17,8 @@ from process import Failed, Process, until
 
 # A part that cannot work after this has failed. Three NATS servers on a busy machine need some seconds to elect.
 READY = 60.0
+# Options that make the plan: they hold for as long as the state does.
+PLANNED = ("--base-port", "--free-ports", "--drain", "--sync", "--scrape")
 STATE = REPOSITORY / "target" / "cluster"
 
 
@@ -36,6 +38,8 @@ def up() -> None:
     with locked(options.state):
         if Plan.exists(options.state):
             plan = Plan(options.state)
+            if asked := [option for option in PLANNED if any(word.split("=")[0] == option for word in sys.argv)]:
+                print(f"{', '.join(asked)}: as first planned, until deploy/down --purge", file=sys.stderr)
         else:
             base = None if options.free_ports else options.base_port
             plan = Plan.make(options.state, base, options.drain, options.scrape, options.sync)
@@ -43,8 +47,8 @@ def up() -> None:
         started: list[tuple[Part, Process]] = []
         try:
             start(plan, parts, started)
-        except Failed:
-            # Not half a cluster.
+        except BaseException:
+            # Not half a cluster, whatever it was.
             for part, process in reversed(started):
                 process.stop(part.patience)
             raise
@@ -215,6 +219,9 @@ def binaries(folder: Path | None) -> Path:
             print("building the binaries", file=sys.stderr)
             build = ["cargo", "build", "--release", "-p", "herald-gateway", "-p", "herald-router", "--bins"]
             subprocess.run(build, cwd=REPOSITORY, check=True, stdout=sys.stderr)
+    for name in ("herald-gateway", "herald-router"):
+        if not (folder / name).is_file():
+            sys.exit(f"there is no {name} in {folder}")
     return folder.resolve()
 
 

@@ -6,6 +6,10 @@ use std::sync::Arc;
 use toml::Table;
 use tracing::{error, info, warn};
 
+mod files;
+
+use files::Files;
+
 use crate::{
     cli::ConfigError,
     config::{
@@ -34,31 +38,38 @@ pub async fn run<C>(
     again: impl Fn() -> Result<Configured<C>, ConfigError>,
     take: impl Fn(&C) -> Result<(), ConfigError>,
 ) {
+    let mut files = Files::of(&running);
     loop {
         hangups.next().await;
         let outcome = again().and_then(|read| {
             take(&read.config)?;
-            Ok(rules.apply(&mut running, &read.tree))
+            let now = files.again(&read.tree);
+            let changed = now.changed_since(&files);
+            files = now;
+            Ok((rules.apply(&mut running, &read.tree), changed))
         });
         node::reloaded(outcome.is_ok());
         match outcome {
-            Ok(changes) => report(&changes),
+            Ok((changes, files)) => report(&changes, &files),
             Err(error) => error!(%error, "the configuration cannot be used: nothing was changed"),
         }
     }
 }
 
-/// Whatever level the log has: who asked for it looks for the answer.
-fn report(changes: &[Change]) {
+/// These lines are written whatever level the log has.
+fn report(changes: &[Change], files: &[String]) {
     let (live, restart): (Vec<_>, Vec<_>) = changes.iter().partition(|change| change.live);
     for change in &live {
         info!(%change, "a setting has changed");
+    }
+    for setting in files {
+        info!(setting, "its file holds something else than before");
     }
     for change in &restart {
         warn!(%change, "a setting differs from the one that runs: it needs a restart");
     }
     info!(
-        changed = live.len(),
+        changed = live.len() + files.len(),
         need_restart = restart.len(),
         "the configuration was read anew, with the keys and certificates that it names"
     );

@@ -47,9 +47,9 @@ const TO_GROUP: u32 = 2;
 struct Parts<'a> {
     to: &'a str,
     content: &'a str,
-    content_type: u64,
+    content_type: i32,
     kind: &'a str,
-    message_type: u64,
+    message_type: i32,
     file: &'a [u8],
 }
 
@@ -90,8 +90,8 @@ fn parts(payload: &[u8]) -> Result<Parts<'_>, Broken> {
             (CONTENT, Value::Bytes(_)) => parts.content = text,
             (TYPE, Value::Bytes(_)) => parts.kind = text,
             (FILE, Value::Bytes(file)) => parts.file = file,
-            (CONTENT_TYPE, Value::Varint(value)) => parts.content_type = value,
-            (MESSAGE_TYPE, Value::Varint(value)) => parts.message_type = value,
+            (CONTENT_TYPE, Value::Varint(value)) => parts.content_type = int32(value),
+            (MESSAGE_TYPE, Value::Varint(value)) => parts.message_type = int32(value),
             // Of another type than the message's, so that its readers could not read it.
             (1..=11, Value::Varint(_) | Value::Fixed) => return Err(Broken),
             (CONTENT_TYPE | MESSAGE_TYPE, Value::Bytes(_)) => return Err(Broken),
@@ -101,19 +101,26 @@ fn parts(payload: &[u8]) -> Result<Parts<'_>, Broken> {
     Ok(parts)
 }
 
+/// As whoever receives the message reads it: what stands beyond 32 bits counts for nothing. Otherwise it could be one thing here
+/// and another there.
+#[allow(clippy::cast_possible_truncation)] // that is what protobuf says of it
+fn int32(varint: u64) -> i32 {
+    varint as i32
+}
+
 fn send(payload: &[u8], parts: &Parts<'_>) -> Result<Send, String> {
     // Calls are signalled to one user, live: nobody else hears of them, and nothing of them is kept.
-    let signal = parts.kind == CALL || parts.content_type > u64::from(VIDEO);
+    let signal = parts.kind == CALL || parts.content_type > VIDEO.cast_signed();
     let to = match (parts.to, signal) {
         ("", true) => return Err("a call needs \"to\"".to_owned()),
         // The original looks for a user of the group's name, and says nothing when there is none.
-        (_, true) if parts.message_type == u64::from(TO_GROUP) => return Err("calls are to one user".to_owned()),
+        (_, true) if parts.message_type == TO_GROUP.cast_signed() => return Err("calls are to one user".to_owned()),
         // Garbage may well parse as fields that nobody knows.
         ("", false) if parts.content.is_empty() && parts.file.is_empty() && parts.content_type == 0 => {
             return Err("a message without content".to_owned());
         }
         ("", false) => Target::All,
-        (group, false) if parts.message_type == u64::from(TO_GROUP) => Target::group(group),
+        (group, false) if parts.message_type == TO_GROUP.cast_signed() => Target::group(group),
         (user, _) => Target::user(user),
     };
     // What is large is stored once: in the body, and not in the original.

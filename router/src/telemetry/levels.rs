@@ -34,6 +34,9 @@ pub struct Held {
     pub left: Option<Duration>,
 }
 
+/// Whoever sends SIGHUP looks for the answer, whatever level the log has.
+const ALWAYS: &str = "herald_router::reload=info";
+
 /// Not a level of a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LevelError {
@@ -57,7 +60,7 @@ pub fn filter(text: &str) -> Result<EnvFilter, LevelError> {
             return Err(LevelError::Word(level.to_owned()));
         }
     }
-    let built = EnvFilter::builder().parse(text);
+    let built = EnvFilter::builder().parse(format!("{text},{ALWAYS}"));
     built.map_err(|error| LevelError::Filter(error.to_string()))
 }
 
