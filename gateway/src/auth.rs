@@ -67,6 +67,8 @@ pub enum AuthError {
     NoUser,
     #[error("a group whose id is not valid")]
     BadGroup,
+    #[error("of another user than the client says it is")]
+    AnotherUser,
     #[error("issued before its user was kicked")]
     Revoked,
     #[error("its session has ended")]

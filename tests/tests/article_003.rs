@@ -83,6 +83,11 @@ async fn nobody_hears_or_says_anything_before_the_login() {
         (r#"{"ToUserID":"crier"}"#.to_owned(), 4100),
         (r#"{"UserID":"crier"}"#.to_owned(), 4100),
         (json!({"token": token::dev("crier")}).to_string(), 4100),
+        // It would come back, which says that the login holds.
+        (
+            json!({"token": hs256(SECRET, &claims("plain")), "UserID": "crier"}).to_string(),
+            4100,
+        ),
         ("{".to_owned(), 4104),
     ] {
         let mut peer = Peer::open(address, "/hub").await;

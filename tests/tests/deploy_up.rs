@@ -5,7 +5,7 @@ use std::{collections::HashSet, process::Command};
 
 use herald_tests::{
     client::{Client, Dialect, Upgrade},
-    deployed::{Deployed, told},
+    deployed::{Deployed, folder, told},
     eventually,
 };
 use serde_json::{Value, json};
@@ -43,15 +43,20 @@ fn pids(cluster: &Deployed) -> Vec<u32> {
     PARTS.iter().map(|part| cluster.pid(part)).collect()
 }
 
-/// Processes that name the cluster's folder.
-fn remains(cluster: &Deployed) -> Vec<String> {
-    let folder = cluster.state().to_str().unwrap().to_owned();
+/// The command lines of all processes.
+fn processes() -> Vec<String> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|process| {
         let line = std::fs::read(process.path().join("cmdline")).ok()?;
         Some(String::from_utf8_lossy(&line).replace('\0', " "))
     });
-    lines.filter(|line| line.contains(&folder)).collect()
+    lines.collect()
+}
+
+/// Processes that name the cluster's folder.
+fn remains(cluster: &Deployed) -> Vec<String> {
+    let folder = cluster.state().to_str().unwrap().to_owned();
+    processes().into_iter().filter(|line| line.contains(&folder)).collect()
 }
 
 async fn is_ready(cluster: &Deployed) {
@@ -201,4 +206,23 @@ async fn the_client_s_address_is_the_one_that_haproxy_saw() {
         !addresses.is_empty() && addresses.iter().all(|address| **address == "127.0.0.1")
     })
     .await;
+}
+
+#[tokio::test]
+async fn without_its_binaries_it_starts_nothing_and_says_so() {
+    let state = tempfile::TempDir::new().unwrap();
+    let up = Command::new(folder().join("up"))
+        .arg("--state")
+        .arg(state.path())
+        .args(["--free-ports", "--bin-dir", "/nowhere"])
+        .output()
+        .unwrap();
+    let told = told(&up);
+    assert!(!up.status.success(), "{told}");
+    assert!(
+        told.contains("no herald-gateway in /nowhere") && !told.contains("Traceback"),
+        "{told}"
+    );
+    let names_it = |line: &str| line.contains(state.path().to_str().unwrap());
+    assert!(!processes().iter().any(|line| names_it(line)), "nothing runs");
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use herald_tests::{
     cluster::Cluster,
     eventually,
-    gateway::{API_KEY, Config, FREE, SECRET},
+    gateway::{API_KEY, Config, FREE, SECRET, file},
     http,
     metrics::Metrics,
     nats::NatsServer,
@@ -101,6 +101,25 @@ async fn a_gateway_tells_each_change_and_what_needs_a_restart() {
     assert!(told.contains("changed=0 need_restart=2"), "{told}");
     let told = gateway.with(&first, "done").await;
     assert!(told.contains("changed=5 need_restart=0"), "{told}");
+}
+
+#[tokio::test]
+async fn a_file_that_holds_another_key_is_told_whatever_level_the_log_has() {
+    let secret = file("the-first-secret-of-this-file-0123456789");
+    let path = secret.path().to_str().unwrap();
+    let config = Config {
+        keys: format!("[[auth.keys]]\nkid = \"f\"\nalgorithm = \"HS256\"\nsecret_file = \"{path}\"\n"),
+        rest: "[logging]\nlevel = \"error\"\n".into(),
+        ..Config::default()
+    };
+    let mut gateway = Reloading::new(config.start().await);
+    let told = gateway.with(&config.text(), "done").await;
+    assert!(told.contains("changed=0 need_restart=0"), "{told}");
+    std::fs::write(path, "the-second-secret-of-this-file-0123456789").unwrap();
+    let told = gateway.with(&config.text(), "done").await;
+    assert!(told.contains("auth.keys[1].secret_file"), "{told}");
+    assert!(told.contains("changed=1 need_restart=0"), "{told}");
+    assert!(!told.contains("secret-of-this-file"), "{told}");
 }
 
 #[tokio::test]

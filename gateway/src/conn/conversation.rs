@@ -140,10 +140,15 @@ impl Conversation {
     /// By the frame's token, or the upgrade's; or who the client says it is, where that is believed.
     fn who(&mut self, connect: &Connect) -> Result<Identity, AuthError> {
         let shown = self.shown.take();
-        match (&connect.user, shown) {
-            (_, Some(identity)) if connect.token.is_empty() => Ok(*identity),
-            (Some(user), None) if connect.token.is_empty() => self.gateway.trust(self.conn.dialect, user),
-            _ => self.gateway.identify(&connect.token),
+        let identity = match (&connect.user, shown) {
+            (_, Some(identity)) if connect.token.is_empty() => *identity,
+            (Some(user), None) if connect.token.is_empty() => self.gateway.trust(self.conn.dialect, user)?,
+            _ => self.gateway.identify(&connect.token)?,
+        };
+        // Its login comes back as if it were that user's.
+        match &connect.user {
+            Some(user) if *user != identity.user => Err(AuthError::AnotherUser),
+            _ => Ok(identity),
         }
     }
 

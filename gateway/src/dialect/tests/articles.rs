@@ -239,6 +239,15 @@ fn calls_are_live_and_to_one_user() {
     assert_eq!(send(b"\x22\x01b\x30\x01\x3a\x06webrtc"), Ok((Target::user("b"), false)));
     assert_eq!(send(b"\x22\x01b\x30\x07\x40\x01"), Ok((Target::user("b"), false)));
     assert_eq!(send(b"\x30\x01"), Ok((Target::All, true)));
+    // Numbers are 32 bits to whoever receives them: 2^32 + 6, 2^32 + 2 and -5.
+    let (call, stored) = (
+        b"\x22\x01b\x30\x86\x80\x80\x80\x10",
+        b"\x22\x01b\x30\xfb\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+    );
+    assert_eq!(send(call), Ok((Target::user("b"), false)));
+    assert_eq!(send(stored), Ok((Target::user("b"), true)));
+    let group = b"\x22\x01b\x2a\x02hi\x30\x01\x40\x82\x80\x80\x80\x10";
+    assert_eq!(send(group), Ok((Target::group("b"), true)), "which asks for membership");
     // To nobody, or to a group: the sender is told.
     for none in [&b"\x30\x07"[..], b"\x3a\x06webrtc", b"\x22\x01g\x30\x07\x40\x02"] {
         assert!(matches!(send(none), Err(Command::Faulty(_))));
