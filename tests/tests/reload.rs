@@ -149,7 +149,7 @@ async fn a_router_takes_new_rules_without_a_restart() {
         let url = nats.url();
         format!("[nats]\nurls = [\"{url}\"]\n[admin]\nlisten = \"{FREE}\"\n[policy]\n{rules}\n")
     };
-    let file = herald_tests::gateway::file(&text(""));
+    let file = file(&text(""));
     let path = file.path().to_str().unwrap().to_owned();
     let mut router = Node::spawn("herald-router", ["--config", &path]);
     router.files.push(file);
