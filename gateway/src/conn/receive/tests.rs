@@ -6,7 +6,7 @@ use tokio::{
 use super::*;
 use crate::conn::socket;
 
-fn frame(head: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(head: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![head];
     match payload.len() {
         n @ 0..=125 => bytes.push(0x80 | u8::try_from(n).unwrap()),

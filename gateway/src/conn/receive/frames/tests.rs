@@ -1,25 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        n @ 0..=125 => bytes.push(0x80 | u8::try_from(n).unwrap()),
-        n @ 126..=65_535 => {
-            bytes.push(0x80 | 126);
-            bytes.extend(u16::try_from(n).unwrap().to_be_bytes());
-        }
-        n => {
-            bytes.push(0x80 | 127);
-            bytes.extend((n as u64).to_be_bytes());
-        }
-    }
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    bytes.extend(key);
-    bytes.extend(payload.iter().enumerate().map(|(i, b)| b ^ key[i % 4]));
-    bytes
-}
+use crate::conn::receive::tests::frame;
 
 /// All that comes of these pieces, how it broke the rules, and how many bytes were in by then.
 fn receive<'a>(pieces: impl Iterator<Item = &'a [u8]>, max: usize) -> (Vec<Received>, Option<Broken>, usize) {
