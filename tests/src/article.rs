@@ -77,7 +77,12 @@ impl Peer {
     }
 
     pub async fn of(upgrade: Upgrade) -> Self {
-        Self(upgrade.open().await.expect("an upgrade").0)
+        Self::try_of(upgrade).await.expect("an upgrade")
+    }
+
+    /// The status, if it is not let in.
+    pub async fn try_of(upgrade: Upgrade) -> Result<Self, u16> {
+        Ok(Self(upgrade.open().await?.0))
     }
 
     pub async fn text(&mut self, text: &str) {
