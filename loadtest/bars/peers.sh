@@ -24,7 +24,7 @@ peer_sockudo() {
     local sockudo port
     sockudo=${SOCKUDO:-$(command -v sockudo)} || return 1
     port=$(free_port)
-    HOST=127.0.0.1 PORT=$port METRICS_ENABLED=false LOG_LEVEL=error \
+    HOST=127.0.0.1 PORT=$port METRICS_ENABLED=false LOG_LEVEL=error RATE_LIMITER_ENABLED=false \
         SOCKUDO_DEFAULT_APP_ENABLED=true SOCKUDO_DEFAULT_APP_ID=app-id SOCKUDO_DEFAULT_APP_KEY=app-key \
         SOCKUDO_DEFAULT_APP_SECRET=app-secret SOCKUDO_DEFAULT_APP_MAX_CONNECTIONS=100000 \
         "$sockudo" >"$work/sockudo.log" 2>&1 &
