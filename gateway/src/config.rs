@@ -19,6 +19,7 @@ use crate::{auth::Auth, origin::Origins, proxies::AddressHeader};
 mod admin;
 mod dev;
 mod dialects;
+mod events;
 mod hooks;
 mod limits;
 mod live;

@@ -141,7 +141,7 @@ impl Gateway {
             names,
             flushers: Flushers::new(&tasks, &metrics),
             callers: Callers::new(limits.clone()),
-            events: Emitter::new(&node, config.events.kinds.iter().copied()),
+            events: Emitter::new(&node, config.told()),
             dev: config.dev,
             node,
             capacity: Capacity::new(limits.clone()),

@@ -211,7 +211,7 @@ fn embedded(
     }
     let names = Names::new(config.nats.prefix.clone());
     webhooks::start(bus, &names, node, &config.webhooks, id::now_ms(), background, tasks)?;
-    let events = Emitter::new(node, config.events.kinds.iter().copied());
+    let events = Emitter::new(node, config.told());
     let router = Router::new(bus.clone(), config.router.clone(), names).with_events(events);
     let (teller, end) = (router.clone(), background.clone());
     tasks.spawn(async move { end.run_until_cancelled(teller.events().run(teller.bus())).await });
