@@ -1,4 +1,5 @@
-//! The bus over NATS: core NATS carries requests and live copies, JetStream the log and the buckets.
+//! The bus over NATS: core NATS carries requests and live copies, JetStream the log and the buckets. Live copies have a
+//! connection of their own, the [`wire`].
 //!
 //! Nothing here waits for a connection. While there is none, commands fail at once with `Unavailable` instead of being
 //! buffered by the client, which would send them whenever the server comes back, long after their callers gave up.
@@ -19,6 +20,7 @@ use link::Link;
 use log::NatsLog;
 use provision::Supervisor;
 use pubsub::NatsPubSub;
+use wire::Wire;
 
 mod access;
 mod ack;
@@ -35,6 +37,7 @@ mod provision;
 mod pubsub;
 mod streams;
 mod time;
+mod wire;
 
 /// A read that takes longer has failed: the same as for appends, for whoever waits is the same.
 const READ: Duration = herald_proto::limits::APPEND;
@@ -67,6 +70,10 @@ struct Shared {
     look: Arc<Notify>,
     /// Why the bus is not ready.
     trouble: Arc<Mutex<Option<String>>>,
+    /// Live copies come over a connection of their own.
+    wire: Arc<Wire>,
+    /// Grows when live copies may have been lost.
+    disturbed: watch::Sender<u64>,
 }
 
 /// Returns without waiting for NATS; [`super::PubSub::state`] tells when it is there. Fails only for malformed URLs.
@@ -74,8 +81,11 @@ struct Shared {
 /// `shutdown` ends the bus itself: cancel it when nobody uses the bus any more, not when draining begins.
 pub async fn bus(config: NatsConfig, shutdown: CancellationToken, tasks: &TaskTracker) -> Result<Bus> {
     let trouble: Arc<Mutex<Option<String>>> = Arc::default();
+    let disturbed = watch::Sender::new(0);
     let shared = Shared {
-        link: Arc::new(Link::connect(&config, trouble.clone(), shutdown.clone()).await?),
+        link: Arc::new(Link::connect(&config, trouble.clone(), disturbed.clone(), shutdown.clone()).await?),
+        wire: Wire::start(&config, disturbed.clone(), shutdown.clone(), tasks)?,
+        disturbed,
         names: Arc::new(Names::new(config.prefix.as_str())),
         tasks: tasks.clone(),
         shutdown,

@@ -19,6 +19,8 @@ const BUS_CONNECTS: &str = "herald_bus_connects_total";
 const BUS_DISCONNECTS: &str = "herald_bus_disconnects_total";
 const BUS_SLOW: &str = "herald_bus_slow_consumers_total";
 const BUS_REFUSALS: &str = "herald_bus_refusals_total";
+const LIVE_CONNECTED: &str = "herald_bus_live_connected";
+const LIVE_CONNECTS: &str = "herald_bus_live_connects_total";
 const BUS_CALLS: &str = "herald_bus_waiting_calls";
 const CONDITION: &str = "herald_ready_condition";
 const RELOADS: &str = "herald_config_reloads_total";
@@ -50,6 +52,14 @@ pub const METRICS: &[Metric] = &[
     counter(
         BUS_REFUSALS,
         "Attempts to connect to NATS that failed, by reason: credentials, tls, or other (no server there, a network's fault)",
+    ),
+    gauge(
+        LIVE_CONNECTED,
+        "1 while there is the connection to NATS over which live copies of messages come, else 0; without NATS not shown",
+    ),
+    counter(
+        LIVE_CONNECTS,
+        "Connections made to NATS for live copies of messages; all but the first are reconnects",
     ),
     gauge(BUS_CALLS, "Calls that wait for their answer over NATS"),
     gauge(
@@ -172,13 +182,12 @@ impl Refusal {
 
 impl Connection {
     pub(crate) fn new() -> Self {
-        let refused = |reason: &'static str| count!(BUS_REFUSALS, "reason" => reason);
         Self {
             connected: measure!(BUS_CONNECTED),
             connects: count!(BUS_CONNECTS),
             disconnects: count!(BUS_DISCONNECTS),
             slow: count!(BUS_SLOW),
-            refused: [refused("credentials"), refused("tls"), refused("other")],
+            refused: refusals(),
         }
     }
 
@@ -199,6 +208,41 @@ impl Connection {
     pub(crate) fn refused(&self, why: Refusal) {
         self.refused[why as usize].increment(1);
     }
+}
+
+/// The connection that live copies come over.
+pub(crate) struct Live {
+    connected: Gauge,
+    connects: Counter,
+    refused: [Counter; 3],
+}
+
+impl Live {
+    pub(crate) fn new() -> Self {
+        Self {
+            connected: measure!(LIVE_CONNECTED),
+            connects: count!(LIVE_CONNECTS),
+            refused: refusals(),
+        }
+    }
+
+    pub(crate) fn connected(&self) {
+        self.connected.set(1.0);
+        self.connects.increment(1);
+    }
+
+    pub(crate) fn lost(&self) {
+        self.connected.set(0.0);
+    }
+
+    pub(crate) fn refused(&self, why: Refusal) {
+        self.refused[why as usize].increment(1);
+    }
+}
+
+fn refusals() -> [Counter; 3] {
+    let refused = |reason: &'static str| count!(BUS_REFUSALS, "reason" => reason);
+    [refused("credentials"), refused("tls"), refused("other")]
 }
 
 /// How many calls wait over NATS.

@@ -98,7 +98,7 @@ impl Credentials {
     }
 
     /// What is shown to a server, in answer to its nonce.
-    fn show(&self, nonce: &[u8]) -> Result<Auth, String> {
+    pub(super) fn show(&self, nonce: &[u8]) -> Result<Auth, String> {
         let mut auth = Auth::new();
         match self {
             Self::None => {}

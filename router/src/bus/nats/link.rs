@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use async_nats::{Client, Event, HeaderMap, Message, Request, Server, Subscriber, connection::State};
+use async_nats::{Client, Event, HeaderMap, Message, Request, Server, ServerAddr, Subscriber, connection::State};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use crate::{
     bus::{BusError, Result},
     metrics::node,
 };
+pub(super) use provision::line;
 
 /// Two pings without an answer end a connection: a dead server is noticed within six seconds.
 const PING: Duration = Duration::from_secs(2);
@@ -38,19 +39,18 @@ pub(super) struct Connection {
 pub(super) struct Link {
     client: Arc<Client>,
     connection: watch::Receiver<Connection>,
-    disturbances: watch::Receiver<u64>,
     shutdown: CancellationToken,
 }
 
 impl Link {
-    /// `trouble`: why there is no connection.
+    /// `trouble`: why there is no connection. `disturbed` grows when messages to subscriptions may have been lost.
     pub(super) async fn connect(
         config: &NatsConfig,
         trouble: Arc<Mutex<Option<String>>>,
+        disturbed: watch::Sender<u64>,
         shutdown: CancellationToken,
     ) -> Result<Self> {
         let (sender, connection) = watch::channel(Connection::default());
-        let (disturbed, disturbances) = watch::channel(0);
         let metrics = Arc::new(node::Connection::new());
         let counted = metrics.clone();
         // Its own choice of cryptography would fail where several have been built in.
@@ -74,23 +74,13 @@ impl Link {
                 note(&sender, &disturbed, &metrics, &event);
                 std::future::ready(())
             });
-        let urls = config
-            .urls
-            .iter()
-            .map(|url| without_secrets(url).parse::<async_nats::ServerAddr>())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| BusError::Refused(error.to_string()))?;
-        if urls.is_empty() {
-            return Err(BusError::Refused("no URL of NATS is given".to_owned()));
-        }
         let client = options
-            .connect(urls)
+            .connect(servers(&config.urls)?)
             .await
             .map_err(|error| BusError::Refused(error.to_string()))?;
         Ok(Self {
             client: Arc::new(client),
             connection,
-            disturbances,
             shutdown,
         })
     }
@@ -101,11 +91,6 @@ impl Link {
 
     pub(super) fn connection(&self) -> watch::Receiver<Connection> {
         self.connection.clone()
-    }
-
-    /// Changes when messages to subscriptions may have been lost.
-    pub(super) fn disturbances(&self) -> watch::Receiver<u64> {
-        self.disturbances.clone()
     }
 
     fn up(&self) -> bool {
@@ -272,6 +257,17 @@ fn note(
     }
 }
 
+/// Those that are given, without the credentials in their URLs.
+pub(super) fn servers(urls: &[String]) -> Result<Vec<ServerAddr>> {
+    let parse = |url: &String| without_secrets(url).parse::<ServerAddr>();
+    let servers: Result<Vec<_>, _> = urls.iter().map(parse).collect();
+    let servers = servers.map_err(|error| BusError::Refused(error.to_string()))?;
+    match servers.is_empty() {
+        true => Err(BusError::Refused("no URL of NATS is given".to_owned())),
+        false => Ok(servers),
+    }
+}
+
 /// The client writes its servers' URLs into the log, and makes no use of credentials there.
 fn without_secrets(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
@@ -293,7 +289,7 @@ fn refused(trouble: &Mutex<Option<String>>, metrics: &node::Connection, servers:
     metrics.refused(node::Refusal::of(why));
     // Of a URL nothing more: it may hold a password.
     let place = format!("{}:{}", server.host(), server.port());
-    let new = provision::line(&format!("no connection to NATS: {place}: {why}"));
+    let new = line(&format!("no connection to NATS: {place}: {why}"));
     let mut told = trouble.lock();
     if told.as_ref() != Some(&new) {
         tracing::warn!(server = place, %why, "no connection to NATS");
@@ -302,7 +298,7 @@ fn refused(trouble: &Mutex<Option<String>>, metrics: &node::Connection, servers:
 }
 
 /// Soon at first; then with jitter, so that a thousand nodes do not come back to a restarted server in one instant.
-fn reconnect_delay(attempts: usize) -> Duration {
+pub(super) fn reconnect_delay(attempts: usize) -> Duration {
     if attempts <= 1 {
         return Duration::ZERO;
     }

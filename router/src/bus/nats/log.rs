@@ -99,7 +99,7 @@ impl Log for NatsLog {
     }
 
     fn disturbances(&self) -> watch::Receiver<u64> {
-        self.shared.link.disturbances()
+        self.shared.disturbed.subscribe()
     }
 
     async fn get(&self, sequence: u64) -> Result<Option<LogEntry>> {

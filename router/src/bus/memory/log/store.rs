@@ -67,6 +67,10 @@ impl Store {
         let time_ms = now_ms();
         self.last_ms = time_ms;
         self.bytes += size(&payload);
+        // Most targets have one or two: room for four at once would be most of what they take.
+        if entries.len() == entries.capacity() && entries.len() < 4 {
+            entries.reserve_exact(entries.len().max(1));
+        }
         entries.push_back(LogEntry {
             payload,
             sequence,
