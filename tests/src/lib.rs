@@ -39,6 +39,7 @@ pub mod presence;
 pub mod process;
 pub mod prometheus;
 pub mod raw;
+pub mod relay;
 pub mod restarts;
 pub mod short;
 pub mod storm;

@@ -255,13 +255,27 @@ async fn panels_have_data(prometheus: &Prometheus) {
 }
 
 async fn rules_are_good(prometheus: &Prometheus) {
-    let known = prometheus.names().await;
-    let rules = prometheus.rules().await;
-    assert!(rules.len() > 30, "{}", rules.len());
-    for rule in rules {
-        assert_eq!(rule["health"], "ok", "{rule}");
-        let asked = names(rule["query"].as_str().unwrap());
-        let missing: Vec<&String> = asked.iter().filter(|name| !known.contains(*name)).collect();
-        assert!(missing.is_empty(), "{} asks for {missing:?}", rule["name"]);
+    let end = Instant::now() + FIGURES;
+    loop {
+        // What other rules record is there once they have had their turn.
+        let known = prometheus.names().await;
+        let rules = prometheus.rules().await;
+        assert!(rules.len() > 30, "{}", rules.len());
+        let mut lacking = Vec::new();
+        for rule in rules {
+            let missing = names(rule["query"].as_str().unwrap());
+            let missing: Vec<_> = missing.into_iter().filter(|name| !known.contains(name)).collect();
+            if !missing.is_empty() || rule["health"] != "ok" {
+                lacking.push(format!(
+                    "{} is {} and asks for {missing:?}",
+                    rule["name"], rule["health"]
+                ));
+            }
+        }
+        if lacking.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < end, "{lacking:#?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }

@@ -33,8 +33,8 @@ pub struct Constants {
     /// NATS: CPU of a sweep over 1,000 targets with nothing newer, ms (`bench-sweep`: 3.1 to 3.2; more with 100,000 targets)
     #[arg(long, default_value_t = 4.6)]
     pub sweep_ms: f64,
-    /// Gateway: memory of a connection with NATS, KiB, one subscription (4.9 KB) included (`bars/idle`)
-    #[arg(long, default_value_t = 10.1)]
+    /// Gateway: memory of a connection with NATS, KiB, its subscription included (`bars/idle`)
+    #[arg(long, default_value_t = 2.9)]
     pub connection_kib: f64,
     /// Gateway: memory of a group's subscription, KiB
     #[arg(long, default_value_t = 4.8)]
