@@ -44,6 +44,12 @@ impl Behind {
         }
     }
 
+    /// The place before the first message that it is to be given, as far as that is known.
+    pub fn before(&self) -> u64 {
+        let first = self.page.as_ref().and_then(|page| page.entries.first());
+        first.map_or(self.at, |entry| self.at.max(entry.sequence.saturating_sub(1)))
+    }
+
     pub fn told(&mut self, newest: &Newest) {
         self.newest = newest.sequences.get(&self.topic.target).copied().unwrap_or(0);
     }
