@@ -229,6 +229,15 @@ async fn what_nobody_wants_is_not_told() {
     );
 }
 
+/// Whoever writes them there would wait in vain.
+#[tokio::test]
+async fn webhooks_in_the_file_of_a_gateway_with_nats_are_warned_of() {
+    let receiver = Receiver::start().await;
+    let cluster = Cluster::start_with_gateways(1, 1, &receiver.table("hook", "")).await;
+    let log = cluster.gateways[0].log();
+    assert!(log.contains("must stand in the routers' files"), "{log}");
+}
+
 #[tokio::test]
 async fn faults_of_webhooks_are_named() {
     let good = "name = \"a\"\nurl = \"http://127.0.0.1:1/\"\nsecrets = [\"0123456789abcdef\"]\n";
