@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { client, until } from '../outside/world.mjs';
+import { api, client, until } from '../outside/world.mjs';
 import { HOSTILE, assertLooksGood, assertQuiet, browser } from './page.mjs';
 
 const { HERALD_ADMIN, HERALD_API_KEY } = process.env;
@@ -79,7 +79,9 @@ test('what it shows is true within two seconds, and a kick works', async (t) => 
   const before = await tile(page, 'herald_gateway_connections');
   const people = Array.from({ length: 5 }, (_, i) => client(t, i ? `crowd-${i}` : 'rascal', { device: `device ${i}` }));
   for (const { herald } of people) await herald.connect();
+  const listed = () => [...document.querySelectorAll('#online [data-key="user rascal"]')].length === 1;
   await soon('five more', async () => (await tile(page, 'herald_gateway_connections')) === before + 5);
+  await soon('that one is listed', () => page.run(listed));
   await lookUp(page, 'rascal');
   const rows = () => document.querySelectorAll('#user-result tbody tr').length;
   assert.equal(await page.run(rows), 1);
@@ -103,6 +105,7 @@ test('what it shows is true within two seconds, and a kick works', async (t) => 
   await soon('the kick', () => people[0].herald.state === 'closed' && second.herald.state === 'closed');
   assert.equal(people[0].events.closed[0].closeCode, 4102);
   await soon('that it is seen', async () => (await page.run(rows)) === 0);
+  await soon('that it is listed no more', async () => !(await page.run(listed)));
   await soon('four are left', async () => (await tile(page, 'herald_gateway_connections')) === before + 4);
 
   await lookUp(page, 'crowd-1');
@@ -153,6 +156,98 @@ test('lines are drawn from what happens', async (t) => {
   assertQuiet(page, REFUSED);
 });
 
+/** The first cells of a place's table, over all its pages; and how many pages there were. */
+async function paged(page, place) {
+  const shown = (of) => page.run((id) => [...document.querySelectorAll(`#${id} tbody tr td:first-child`)].map((cell) => cell.textContent), of);
+  const has = (key) => page.run((id, of) => Boolean(document.querySelector(`#${id} [data-key=${of}]`)), place, key);
+  const names = await shown(place);
+  let pages = 1;
+  for (; await has('more'); pages++) {
+    const before = (await shown(place))[0];
+    await page.click(`#${place} [data-key=more]`);
+    await until('the next page', async () => ![undefined, before].includes((await shown(place))[0]));
+    names.push(...(await shown(place)));
+  }
+  for (let left = pages; left > 1; left--) {
+    const before = (await shown(place))[0];
+    await page.click(`#${place} [data-key=back]`);
+    await until('the page before', async () => ![undefined, before].includes((await shown(place))[0]));
+  }
+  assert.equal(await has('back'), false);
+  assert.equal((await shown(place))[0], names[0]);
+  return { names, pages };
+}
+
+test('groups, members and users are shown page by page, all of them and each once', async (t) => {
+  const page = await opened();
+  const number = (n) => String(n).padStart(3, '0');
+  for (let n = 0; n < 45; n++) await api('PUT', `groups/paged-${number(n)}/members/one`);
+  const members = Array.from({ length: 120 }, (_, n) => `member-${number(n)}`);
+  await api('POST', 'groups/paged-000/members', { add: members });
+  const crowd = Array.from({ length: 45 }, (_, n) => client(t, `paged-${number(n)}`, { transport: 'events' }));
+  await Promise.all(crowd.map(({ herald }) => herald.connect()));
+
+  const { groups } = await api('GET', 'groups?limit=1000');
+  await page.until('the groups', () => document.querySelectorAll('#groups tbody tr').length === 20);
+  const listed = await paged(page, 'groups');
+  assert.deepEqual(listed.names, groups.map(({ group }) => group));
+  assert.equal(listed.pages, Math.ceil(groups.length / 20));
+  await until('all are online', async () => (await api('GET', 'users?limit=1000')).users.length >= crowd.length);
+  const { users } = await api('GET', 'users?limit=1000');
+  await page.until('the users', () => document.querySelectorAll('#online tbody tr').length === 20);
+  assert.deepEqual((await paged(page, 'online')).names, users.map(({ user }) => user));
+
+  await page.click('#groups [data-key="group paged-000"]');
+  await page.until('its members', () => document.querySelectorAll('#group-result tbody tr').length === 50);
+  assert.deepEqual(await paged(page, 'group-result'), { names: [...members, 'one'], pages: 3 });
+  // On the last page, from which all go while it is shown.
+  for (const first of ['member-050', 'member-100']) {
+    await page.click('#group-result [data-key=more]');
+    await page.until(first, (of) => document.querySelector('#group-result tbody td').textContent === of, first);
+  }
+  await page.click('#group-result [data-key="remove member-100"]');
+  await page.click('#ask-yes');
+  await page.until('one is gone', () => document.querySelector('#group-result tbody td').textContent === 'member-101');
+  await api('POST', 'groups/paged-000/members', { remove: [...members.slice(100), 'one'] });
+  await page.until('the page before', () => document.querySelector('#group-result tbody td').textContent === 'member-050');
+  await page.type('#member', 'late');
+  await page.enter();
+  await until('it is added', async () => (await api('GET', 'groups/paged-000')).members === 101);
+  await page.click('#group-result [data-key=delete]');
+  await page.click('#ask-yes');
+  await until('it is gone', async () => !(await api('GET', 'groups?limit=1000')).groups.some(({ group }) => group === 'paged-000'));
+  await page.until('it says so', () => document.getElementById('group-result').textContent.includes('no group paged-000'));
+  assertQuiet(page, REFUSED);
+});
+
+test('what is redrawn beside it takes no focus away', async () => {
+  const page = await opened();
+  await page.until('two lists with more', () => document.querySelector('#groups [data-key=more]'));
+  await page.run(() => document.querySelector('#groups [data-key=more]').focus());
+  await page.run(() => {
+    const other = document.createElement('button');
+    other.dataset.key = 'more';
+    document.body.append(other);
+    other.focus();
+    window.other = other;
+  });
+  await api('PUT', 'groups/paged-001/members/another');
+  await page.until('it is redrawn', () => [...document.querySelectorAll('#groups tbody tr')].some((row) => row.textContent === 'paged-00120'));
+  assert.ok(await page.run(() => document.activeElement === window.other));
+  assertQuiet(page, REFUSED);
+});
+
+test('names that a URL cannot hold are said to be such', async () => {
+  const page = await opened();
+  for (const name of ['.', '..']) {
+    await page.run(() => (document.getElementById('user').value = ''));
+    await page.type('#user', name);
+    await page.enter();
+    await page.until('it says so', () => document.getElementById('user-result').textContent.includes('--path-as-is'));
+  }
+  assertQuiet(page, REFUSED);
+});
+
 test('a hostile name stays text, and what the gateway lacks is said plainly', async (t) => {
   const page = await opened();
   const { herald } = client(t, HOSTILE, { device: HOSTILE });
@@ -167,6 +262,7 @@ test('a hostile name stays text, and what the gateway lacks is said plainly', as
     assert.ok(!/undefined|null|\[object/.test(said), said);
   }
   assert.equal(await page.run(() => document.querySelectorAll('img').length), 0);
+  await page.until('it is listed', (of) => document.getElementById('online').textContent.includes(of), HOSTILE);
   await assertLooksGood(page, 'console');
   assertQuiet(page, REFUSED);
 });
