@@ -57,12 +57,15 @@ export function ask(text, yes) {
   const dialog = $('ask');
   $('ask-text').textContent = text;
   $('ask-yes').textContent = yes;
-  dialog.returnValue = '';
   dialog.showModal();
+  // Not by its event `close`, which comes later: it would answer the next question, where that is asked at once.
   return new Promise((resolve) => {
-    $('ask-yes').onclick = () => dialog.close('yes');
-    $('ask-no').onclick = () => dialog.close('');
-    dialog.onclose = () => resolve(dialog.returnValue === 'yes');
+    const answered = (answer) => () => {
+      dialog.close();
+      resolve(answer);
+    };
+    $('ask-yes').onclick = answered(true);
+    $('ask-no').onclick = dialog.oncancel = answered(false);
   });
 }
 
