@@ -207,11 +207,6 @@ fn embedded(
     tasks: &TaskTracker,
 ) -> anyhow::Result<Option<(Router, Readiness)>> {
     if !config.nats.urls.is_empty() {
-        if !config.webhooks.is_empty() {
-            warn!(
-                "webhooks in a gateway's file are delivered to without NATS only: they must stand in the routers' files"
-            );
-        }
         return Ok(None);
     }
     let names = Names::new(config.nats.prefix.clone());

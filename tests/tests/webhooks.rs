@@ -229,15 +229,6 @@ async fn what_nobody_wants_is_not_told() {
     );
 }
 
-/// Whoever writes them there would wait in vain.
-#[tokio::test]
-async fn webhooks_in_the_file_of_a_gateway_with_nats_are_warned_of() {
-    let receiver = Receiver::start().await;
-    let cluster = Cluster::start_with_gateways(1, 1, &receiver.table("hook", "")).await;
-    let log = cluster.gateways[0].log();
-    assert!(log.contains("must stand in the routers' files"), "{log}");
-}
-
 #[tokio::test]
 async fn faults_of_webhooks_are_named() {
     let good = "name = \"a\"\nurl = \"http://127.0.0.1:1/\"\nsecrets = [\"0123456789abcdef\"]\n";
@@ -266,6 +257,11 @@ async fn faults_of_webhooks_are_named() {
         assert_eq!(outcome.code, Some(2), "{bad}");
         assert!(outcome.stderr.contains(fault), "{bad}: {}", outcome.stderr);
     }
+    // There they would wait for events in vain.
+    let outcome = check(&format!("{good}[nats]\nurls = [\"nats://127.0.0.1:1\"]\n"));
+    assert_eq!(outcome.code, Some(2));
+    let fault = "webhooks: with NATS they stand in the routers' files";
+    assert!(outcome.stderr.contains(fault), "{}", outcome.stderr);
     let allowed = good.replace("127.0.0.1:1", "169.254.10.7") + "allow_addresses = [\"169.254.10.7\"]\n";
     assert_eq!(check(&allowed).code, Some(0));
 }
