@@ -206,7 +206,15 @@ impl Hub {
         let joining = state.try_go_live(way.conn, way.at);
         match &joining {
             // Under the lock, so that nothing newer comes before these.
-            Joining::Live(rest) => rest.iter().for_each(|entry| self.give_one(way, &mut state, entry)),
+            Joining::Live(rest) => {
+                for entry in rest {
+                    self.give_one(way, &mut state, entry);
+                    // A group ends with its deletion: what stands behind that is for others.
+                    if !state.has(way.conn) {
+                        break;
+                    }
+                }
+            }
             Joining::Early => {
                 let newest = state.sequencer.newest();
                 drop(state);
