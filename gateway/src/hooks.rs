@@ -17,7 +17,7 @@ use crate::{
     dialect::{body, body::InJson},
     event::{Body, JSON, Send},
     metrics,
-    services::{Call, CallError, CallLimits, Caller, Services},
+    services::{Call, CallError, CallLimits, Caller, ERROR_TEXT, Services},
 };
 
 pub struct Hooks {
@@ -36,20 +36,40 @@ struct Hook {
 
 /// What a service answers.
 #[derive(Deserialize)]
-struct Verdict {
+struct Said {
     allow: bool,
     /// Why not, for the client.
     message: Option<String>,
+    groups: Option<Vec<String>>,
+    body: Option<Box<RawValue>>,
+}
+
+/// That it is allowed, and how.
+struct Verdict {
     /// Of a connect: these are joined as those of the token are.
-    #[serde(default)]
     groups: Vec<String>,
     /// Of a send: in place of the body.
-    body: Option<Box<RawValue>>,
+    rewritten: Option<Body>,
+}
+
+impl Verdict {
+    /// None where it names groups or a body that cannot be: that is nonsense, whatever it allows.
+    fn of(said: Said) -> Option<Self> {
+        let groups = said.groups.unwrap_or_default();
+        let rewritten = said.body.map(|raw| body::from_json(&raw)).transpose();
+        let are_groups = groups.iter().all(|group| id::check("group", group).is_ok());
+        match rewritten {
+            Ok(rewritten) if are_groups => Some(Self { groups, rewritten }),
+            _ => None,
+        }
+    }
 }
 
 /// A service that did not decide.
 enum Undecided {
     Call(CallError),
+    /// It asks for patience.
+    Busy,
     Nonsense,
 }
 
@@ -90,9 +110,7 @@ impl Hooks {
             address: conn.address,
         };
         let verdict = Box::pin(hook.ask(services, &question, caller)).await?;
-        let groups = verdict.map(|verdict| verdict.groups).unwrap_or_default();
-        groups.iter().try_for_each(|group| id::check("group", group))?;
-        Ok(groups)
+        Ok(verdict.map(|verdict| verdict.groups).unwrap_or_default())
     }
 
     /// Whether a message may be sent; its body may become another.
@@ -119,18 +137,13 @@ impl Hooks {
             parts: Parts::of(&message.body),
         };
         let verdict = Box::pin(hook.ask(services, &question, caller)).await?;
-        if let Some(raw) = verdict.and_then(|verdict| verdict.body) {
-            match body::from_json(&raw) {
-                Ok(rewritten) => {
-                    message.body = rewritten;
-                    // It would bring the old one to clients of its own dialect.
-                    message.original = None;
-                }
-                Err(error) => {
-                    debug!(%error, "a hook's body cannot be sent");
-                    hook.without_verdict(&Undecided::Nonsense)?;
-                }
-            }
+        if let Some(Verdict {
+            rewritten: Some(body), ..
+        }) = verdict
+        {
+            message.body = body;
+            // It would bring the old one to clients of its own dialect.
+            message.original = None;
         }
         Ok(())
     }
@@ -220,14 +233,22 @@ impl Hook {
             caller,
         };
         let undecided = match services.call(call, self.limits).await {
-            Ok(reply) => match serde_json::from_slice::<Verdict>(&reply.body) {
-                Ok(verdict) if verdict.allow => {
-                    metrics::hook(self.name, "allowed");
-                    return Ok(Some(verdict));
-                }
-                Ok(verdict) => return Err(self.refused(verdict.message)),
+            Ok(reply) => match serde_json::from_slice::<Said>(&reply.body) {
+                Ok(said) if !said.allow => return Err(self.refused(said.message)),
+                Ok(said) => match Verdict::of(said) {
+                    Some(verdict) => {
+                        metrics::hook(self.name, "allowed");
+                        return Ok(Some(verdict));
+                    }
+                    None => Undecided::Nonsense,
+                },
                 Err(_) => Undecided::Nonsense,
             },
+            // These say that it has not looked at it.
+            Err(CallError::Refused {
+                status: 408 | 425 | 429,
+                ..
+            }) => Undecided::Busy,
             Err(CallError::Refused { text, .. }) => return Err(self.refused(Some(text))),
             Err(error) => Undecided::Call(error),
         };
@@ -236,12 +257,14 @@ impl Hook {
 
     fn refused(&self, message: Option<String>) -> Failure {
         metrics::hook(self.name, "refused");
+        let message = message.map(|text| text.chars().take(ERROR_TEXT).collect());
         Failure::forbidden(message.unwrap_or_else(|| format!("{} refused", self.name)))
     }
 
     fn without_verdict(&self, why: &Undecided) -> Result<(), Failure> {
         match why {
             Undecided::Call(error) => debug!(%error, hook = self.name, "a hook did not decide"),
+            Undecided::Busy => debug!(hook = self.name, "a hook has no time to decide"),
             Undecided::Nonsense => debug!(hook = self.name, "a hook's answer makes no sense"),
         }
         match self.on_failure {

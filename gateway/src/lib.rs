@@ -33,6 +33,7 @@ pub mod origin;
 mod pace;
 pub mod paths;
 mod payload;
+mod percent;
 pub mod post;
 pub mod presence;
 mod probe;

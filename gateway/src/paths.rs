@@ -2,7 +2,13 @@
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
-use crate::{config::DialectsSettings, dialect::Dialect, keeper::Keeper, limits::Limits};
+use crate::{
+    config::DialectsSettings,
+    dialect::Dialect,
+    keeper::Keeper,
+    limits::Limits,
+    percent::{self, Malformed},
+};
 
 /// The place of a user's id in a path.
 const ID: &str = "{id}";
@@ -74,7 +80,7 @@ pub struct Paths {
 pub struct Found {
     pub dialect: Dialect,
     /// Of the user, where the path has it.
-    pub id: Option<String>,
+    pub id: Option<Result<String, Malformed>>,
 }
 
 impl Paths {
@@ -109,10 +115,9 @@ impl Paths {
         let mut found = self.patterns.iter().filter(|(_, listen, _)| here(listen));
         found.find_map(|(pattern, _, dialect)| {
             let id = pattern.id(path)?;
-            let id: Cow<'_, str> = percent_encoding::percent_decode_str(id).decode_utf8_lossy();
             Some(Found {
                 dialect: *dialect,
-                id: (!id.is_empty()).then(|| id.into_owned()),
+                id: (!id.is_empty()).then(|| percent::segment(id).map(Cow::into_owned)),
             })
         })
     }
@@ -165,12 +170,21 @@ mod tests {
         let paths = Paths::new(&settings, Limits::new(LimitSettings::default()));
         let articles: SocketAddr = "127.0.0.1:8080".parse().unwrap();
         let other: SocketAddr = "127.0.0.1:8002".parse().unwrap();
-        let find = |path| paths.find(articles, path).map(|found| found.id.unwrap_or_default());
+        let find = |path| {
+            let found = paths.find(articles, path)?;
+            Some(found.id.map_or_else(String::new, Result::unwrap))
+        };
         assert_eq!(find("/ws/7").as_deref(), Some("7"));
         assert_eq!(find("/v2/a%20b/hub").as_deref(), Some("a b"));
         assert_eq!(find("/serv/").as_deref(), Some(""));
         for none in ["/ws", "/ws/", "/ws/7/", "/v2/7", "/serv", "/serv/x", ""] {
             assert_eq!(find(none), None, "{none}");
+        }
+        for malformed in ["/ws/%ff", "/ws/7%"] {
+            assert!(
+                paths.find(other, malformed).unwrap().id.unwrap().is_err(),
+                "{malformed}"
+            );
         }
         assert!(paths.find(other, "/serv/").is_none());
         assert!(paths.find(other, "/ws/7").is_some());

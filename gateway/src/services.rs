@@ -15,6 +15,7 @@ mod routes;
 mod upstream;
 
 pub use client::call_by_client;
+pub use headers::ERROR_TEXT;
 pub use pool::Services;
 pub use routes::{Route, Routes};
 pub use upstream::Upstream;

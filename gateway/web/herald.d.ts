@@ -156,6 +156,8 @@ export interface SendOptions extends How {
   ttl?: number;
   /** Of a one-to-one message: into the own inbox too, for the other devices. */
   copy?: boolean;
+  /** Of bytes: `application/octet-stream` unless told. */
+  contentType?: string;
 }
 
 export interface HistoryOptions extends How {
@@ -178,6 +180,7 @@ export class Herald {
   connect(): Promise<Connected>;
   disconnect(): void;
   close(): void;
+  /** `body`: whatever JSON can say, or bytes (an `ArrayBuffer`, a typed array). */
   send(to: Target, body: unknown, options?: SendOptions): Promise<Sent>;
   join(group: string, how?: How): Promise<{ group: string }>;
   leave(group: string, how?: How): Promise<{ group: string }>;

@@ -341,7 +341,7 @@ export class Herald {
     this.#base = new URL(url, globalThis.location?.href);
     this.#base.protocol = this.#base.protocol.replace(/^ws/, 'http');
     this.#base.search = this.#base.hash = '';
-    this.#base.pathname = this.#base.pathname.replace(/(ws|herald\.js)$/, '');
+    this.#base.pathname = this.#base.pathname.replace(/\/(ws|herald\.js)$/, '/');
     if (!this.#base.pathname.endsWith('/')) this.#base.pathname += '/';
     this.#options = {
       transport: 'auto',
@@ -411,9 +411,10 @@ export class Herald {
   /**
    * Sends to `{ user }`, `{ group }` or `{ all: true }`. Durable messages wait for a connection, are repeated under one
    * key until they are answered, and those of one target keep their order. Others are sent once, or refused at once.
+   * `content` is whatever JSON can say, or bytes.
    */
-  send(to, content, { kind, key, ttl, copy, durable = true, ...how } = {}) {
-    const command = { to, body: content, kind, key: durable ? (key ?? randomKey()) : key, ttl, copy, durable };
+  send(to, content, { kind, key, ttl, copy, contentType, durable = true, ...how } = {}) {
+    const command = { to, ...asBody(content, contentType), kind, key: durable ? (key ?? randomKey()) : key, ttl, copy, durable };
     const lane = to.group !== undefined ? `g${to.group}` : to.all ? 'a' : `u${to.user}`;
     return this.#command('send', command, { ...how, ...(durable ? { lane, timeout: how.timeout ?? 0 } : { once: true, now: true }) });
   }
@@ -433,18 +434,20 @@ export class Herald {
 
   /** From now on a `presence` event at each change, also after a reconnect; resolves with how it stands. */
   async watch(users, how) {
+    const names = [...users];
     const before = this.#watched.size;
-    for (const user of users) this.#watched.add(user);
+    for (const user of names) this.#watched.add(user);
     const link = this.#link;
-    const states = await this.#command('watch', { users: [...users] }, how);
+    const states = await this.#command('watch', { users: names }, how);
     if (link && link === this.#link && !link.canWatch && this.#watched.size > before) this.#reopen();
     return states;
   }
 
   async unwatch(users, how) {
-    for (const user of users) this.#watched.delete(user);
+    const names = [...users];
+    for (const user of names) this.#watched.delete(user);
     if (!this.#link?.connected) return;
-    if (this.#link.canWatch) await this.#command('unwatch', { users: [...users] }, { ...how, once: true });
+    if (this.#link.canWatch) await this.#command('unwatch', { users: names }, { ...how, once: true });
     else this.#reopen();
   }
 
@@ -471,7 +474,7 @@ export class Herald {
 
   /** Asks a service of the application. Never repeated by itself: the service may have done it. */
   async call(service, method, content, how) {
-    const result = await this.#command('call', { service, method, body: content }, { once: true, ...how });
+    const result = await this.#command('call', { service, method, ...asBody(content) }, { once: true, ...how });
     return withBytes(result).body;
   }
 
@@ -790,7 +793,8 @@ export class Herald {
 
   /** Twice no WebSocket, or one that hangs: a proxy may be in its way. Where the other way fails too, it is the network. */
   #chooseTransport(link, { code = 1006, status = 999, hung }) {
-    if (link.connected || this.#options.transport !== 'auto' || code >= 4000 || status < 500) return;
+    const told = code >= 4000 || [400, 401, 403, 429].includes(status); // by a gateway, which was reached
+    if (link.connected || this.#options.transport !== 'auto' || told) return;
     if (link instanceof EventsLink) {
       this.#byEvents = false;
       this.#socketFailed = 1;
@@ -1086,6 +1090,14 @@ function deferred() {
   let resolve, reject;
   const promise = new Promise((yes, no) => ([resolve, reject] = [yes, no]));
   return { promise, resolve, reject };
+}
+
+/** Bytes go in base64, all else as JSON. */
+function asBody(content, contentType) {
+  const isBytes = content instanceof ArrayBuffer || ArrayBuffer.isView(content);
+  if (!isBytes) return { body: content };
+  const bytes = content instanceof ArrayBuffer ? new Uint8Array(content) : new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
+  return { body_base64: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')), content_type: contentType };
 }
 
 /** A body that is no JSON comes in base64. */

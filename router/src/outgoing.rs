@@ -39,7 +39,9 @@ pub enum Fault {
     Url,
     #[error("{0} is link-local: it must be listed in allow_addresses")]
     Address(IpAddr),
-    #[error("{0:?} is an address in a form that hides which: write four decimal numbers")]
+    #[error(
+        "{0:?} is an address in a form that hides which: write four decimal numbers, or one of IPv6 without a zone"
+    )]
     Hidden(String),
     #[error("{0}")]
     CaFile(String),
@@ -110,10 +112,12 @@ fn check(url: &str, allowed: &Allowed) -> Result<Uri, Fault> {
     if !is_http || authority.host().is_empty() || authority.as_str().contains('@') || url.contains(['?', '#']) {
         return Err(Fault::Url);
     }
+    let in_brackets = authority.host().starts_with('[');
     let host = authority.host().trim_matches(['[', ']']);
     match host.parse() {
         Ok(address) if !allowed.allows(address) => Err(Fault::Address(address)),
-        Err(_) if hides_an_address(host) => Err(Fault::Hidden(host.to_owned())),
+        // In brackets stands nothing but an address; one with a zone is link-local.
+        Err(_) if in_brackets || hides_an_address(host) => Err(Fault::Hidden(host.to_owned())),
         _ => Ok(uri),
     }
 }
@@ -168,6 +172,8 @@ mod tests {
             "0xA9.0xFE.0xA9.0xFE",
             "169.254.169.254.",
             "0x",
+            "[fe80::1%lo]",
+            "[fe80::1%25lo]",
         ] {
             assert!(matches!(check(hidden), Err(Fault::Hidden(_))), "{hidden}");
         }

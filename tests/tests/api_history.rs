@@ -41,6 +41,7 @@ everywhere! {
     the_application_reads_any_target
     what_was_deleted_is_gone_and_nothing_else
     who_had_not_received_what_was_deleted_is_told_of_a_gap
+    who_deletes_again_takes_back_nothing_that_was_told
     a_deletion_disturbs_nobody_who_is_connected
     polls_are_told_of_a_gap_too
 }
@@ -166,6 +167,24 @@ pub async fn who_had_not_received_what_was_deleted_is_told_of_a_gap([one, two]: 
         assert_eq!(follower.connected["gap"], gap, "{}", follower.connected);
         follower.until_heard(&json!("next")).await;
     }
+}
+
+/// The second deletion deletes the order of the first.
+pub async fn who_deletes_again_takes_back_nothing_that_was_told([one, two]: [&Node; 2]) {
+    let api = Api::dev(one.admin());
+    let mut away = Follower::dev(two.public(), "away", &[]).await;
+    away.cut();
+    let place = send(&api, &json!({"user": "away"}), json!("missed")).await;
+    for _ in 0..3 {
+        api.delete("history?user=away").await;
+    }
+    away.resume(two.public()).await;
+    assert_eq!(away.connected["gap"], true, "{}", away.connected);
+    let offset = place["offset"].as_str().unwrap();
+    let sequence: u64 = offset.rsplit(':').next().unwrap().parse().unwrap();
+    let before = offset.replace(&format!(":{sequence}"), &format!(":{}", sequence - 1));
+    let told = api.get(&format!("history?user=away&after={before}")).await;
+    assert_eq!(told["gap"], true, "{told}");
 }
 
 pub async fn a_deletion_disturbs_nobody_who_is_connected([one, two]: [&Node; 2]) {

@@ -530,3 +530,55 @@ async fn random_frames_never_kill() {
     }
     world.goes_on().await;
 }
+
+/// Read leniently, `%ff` and `%fe` would be one id, and what was forgotten to be encoded another one's.
+#[tokio::test]
+async fn malformed_percent_encoding_is_a_bad_request_wherever_an_id_stands() {
+    let bystander = Bystander::new().await;
+    let (public, admin) = (bystander.gateway.public(), bystander.gateway.admin());
+    let token = token::dev("mallory");
+    let key = format!("Bearer {}", http::DEV_API_KEY);
+    for bad in ["%ff", "%", "100%", "%4", "%zz", "a%c3", "%ed%a0%80"] {
+        let admins = [
+            ("GET", format!("users/{bad}")),
+            ("DELETE", format!("users/{bad}/connections")),
+            ("DELETE", format!("users/bob/connections?session={bad}")),
+            ("GET", format!("users?after={bad}")),
+            ("GET", format!("groups/{bad}")),
+            ("DELETE", format!("groups/{bad}")),
+            ("PUT", format!("groups/g/members/{bad}")),
+            ("GET", format!("groups/g/members?after={bad}")),
+            ("GET", format!("history?user={bad}")),
+            ("DELETE", format!("history?group={bad}")),
+        ];
+        for (method, path) in admins {
+            let path = format!("/api/v1/{path}");
+            let answer = request(admin, method, &path, &[("Authorization", &key)], b"").await;
+            assert_eq!(answer.status, 400, "{method} {path}: {answer:?}");
+            assert_eq!(answer.json()["error"]["code"], "bad_request");
+        }
+        let minted = request(public, "POST", &format!("/dev/token?user={bad}"), &[], b"").await;
+        assert_eq!(minted.status, 400, "{bad}: {minted:?}");
+        let events = http::get(public, &format!("/events?token={token}&watch={bad}")).await;
+        assert_eq!(events.status, 400, "{bad}: {events:?}");
+        for path in [
+            format!("/ws?token={token}&device={bad}"),
+            format!("/ws/{bad}"),
+            format!("/socket.io?user={bad}"),
+            format!("/serv/?user={bad}"),
+        ] {
+            let raw = Raw::open(public, &path, &[]).await;
+            assert!(raw.head.starts_with("HTTP/1.1 400 "), "{path}: {}", raw.head);
+        }
+    }
+    let key = [("Authorization", key.as_str())];
+    for whole in ["%25", "%C3%BC", "a+b"] {
+        assert_eq!(
+            request(admin, "GET", &format!("/api/v1/users/{whole}"), &key, b"")
+                .await
+                .status,
+            200
+        );
+    }
+    bystander.goes_on().await;
+}

@@ -13,6 +13,7 @@ use herald_tests::{
     http::request,
     metrics::Metrics,
     process::Node,
+    raw::{BINARY, FIN, Raw, TEXT},
     token,
 };
 use serde_json::{Value, json};
@@ -136,6 +137,69 @@ async fn a_message_is_allowed_refused_or_rewritten() {
     );
 }
 
+/// Services in languages of all kinds write what they do not set.
+#[tokio::test]
+async fn what_is_null_is_not_there_and_a_long_word_is_cut() {
+    let guard = Guard::start(|_, question| match question["body"].as_str() {
+        Some("long") => Decides::With(json!({"allow": false, "message": "é".repeat(100_000)})),
+        _ => Decides::With(json!({"allow": true, "message": null, "groups": null, "body": null})),
+    })
+    .await;
+    let gateway = gateway(&guard, &[("connect", "refuse"), ("send", "refuse"), ("join", "refuse")]).await;
+    let mut alice = Client::dev(gateway.public(), "alice").await;
+    alice.join("team").await;
+    alice.say(json!({"user": "alice"}), json!("as it is")).await;
+    assert_eq!(alice.next_message().await["body"], "as it is");
+    let refused = alice
+        .command(json!({"send": {"to": {"user": "bob"}, "body": "long"}}))
+        .await;
+    let told = refused["error"]["message"].as_str().unwrap();
+    assert_eq!(
+        (&refused["error"]["code"], told.chars().count()),
+        (&json!("forbidden"), 200)
+    );
+}
+
+/// Whatever an application's own formats are, and on every way in.
+#[tokio::test]
+async fn messages_of_all_dialects_are_rewritten() {
+    let guard = Guard::start(|method, _| match method {
+        "send" => Decides::With(json!({"allow": true, "body": "rewritten"})),
+        _ => allow(),
+    })
+    .await;
+    let gateway = gateway(&guard, &[("send", "refuse")]).await;
+    let mut bob = Client::dev(gateway.public(), "8").await;
+    let article = async |path: &str, first: u8, payload: &[u8]| {
+        let mut raw = Raw::open(gateway.public(), path, &[]).await;
+        assert!(raw.upgraded(), "{}", raw.head);
+        raw.frame(FIN | first, payload).await;
+        raw
+    };
+    let _ws_id = article("/ws/7", TEXT, br#"{"type":1,"sender":7,"receiver":8,"content":"darn"}"#).await;
+    // from, fromUsername, to, content, contentType 1, messageType 1.
+    let im = [(2, "7"), (3, "nick"), (4, "8"), (5, "darn")];
+    let mut message = Vec::new();
+    for (field, text) in im {
+        message.extend([field << 3 | 2, u8::try_from(text.len()).unwrap()]);
+        message.extend(text.as_bytes());
+    }
+    message.extend([6 << 3, 1, 8 << 3, 1]);
+    let _im = article("/socket.io?user=7", BINARY, &message).await;
+    let mut hub = article(
+        "/hub",
+        TEXT,
+        json!({"token": token::dev("7"), "UserID": "7"}).to_string().as_bytes(),
+    )
+    .await;
+    hub.text(&json!({"UserID": "7", "ToUserID": "8", "Text": "darn"}).to_string())
+        .await;
+    for _ in 0..3 {
+        assert_eq!(bob.next_message().await["body"], "rewritten");
+    }
+    assert_eq!(guard.asked("send").len(), 3);
+}
+
 #[tokio::test]
 async fn a_join_is_allowed_or_refused() {
     let guard = Guard::start(|_, question| {
@@ -157,11 +221,17 @@ async fn a_join_is_allowed_or_refused() {
 
 #[tokio::test]
 async fn a_hook_that_does_not_decide_obeys_its_timeout_and_the_configuration() {
+    let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
     let undecided = [
         Decides::Hangs,
         Decides::BreaksOff,
         Decides::Fails(500, "no"),
+        Decides::Fails(307, "elsewhere"),
+        Decides::Fails(429, "later"),
         Decides::With(json!({"perhaps": true})),
+        Decides::With(json!({"allow": true, "groups": ["good", ""]})),
+        Decides::With(json!({"allow": true, "body": deep})),
+        Decides::With(json!({"allow": true, "much": "x".repeat(2 << 20)})),
     ];
     for decides in undecided {
         let decided = decides.clone();
@@ -185,7 +255,13 @@ async fn a_hook_that_does_not_decide_obeys_its_timeout_and_the_configuration() {
             }
             let outcome = if open { "failed_open" } else { "failed_closed" };
             let counted = format!("herald_gateway_hooks_total{{hook=\"send\",outcome=\"{outcome}\"}}");
-            assert_eq!(Metrics::of(gateway.admin()).await.get(&counted), 1.0, "{decides:?}");
+            let metrics = Metrics::of(gateway.admin()).await;
+            assert_eq!(metrics.get(&counted), 1.0, "{decides:?}");
+            assert_eq!(
+                metrics.sum("herald_gateway_hooks_total", &[]),
+                2.0,
+                "each is one thing: {decides:?}"
+            );
         }
         let open = gateway(&guard, &[("connect", "allow")]).await;
         let _connected = Client::dev(open.public(), "alice").await;

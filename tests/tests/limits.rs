@@ -402,3 +402,59 @@ async fn accepting_goes_on_when_there_is_no_descriptor_at_all() {
     let mut next = client(&gateway, "next").await;
     lives(&mut next).await;
 }
+
+/// What it were told would look like an echo.
+#[tokio::test]
+async fn an_echo_that_comes_too_fast_is_left_out_and_a_flood_ends_with_its_code() {
+    let config = Config {
+        limits: "commands_per_second = 10\ncommands_burst = 20".into(),
+        rest: "[dialects.echo]\npaths = [\"/echo\"]\n".into(),
+        ..Config::default()
+    };
+    let gateway = config.start().await;
+    let mut peer = Raw::open(gateway.public(), &format!("/echo?token={}", good("bob")), &[]).await;
+    let mut echoes = 0;
+    for n in 0..1_000 {
+        if peer
+            .try_bytes(&raw::masked(FIN | raw::TEXT, format!("{n}").as_bytes()))
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+    let code = loop {
+        match peer.read().await {
+            Some(frame) if frame.first & 0x0f == raw::CLOSE => {
+                break u16::from_be_bytes([frame.payload[0], frame.payload[1]]);
+            }
+            Some(frame) => {
+                let text = std::str::from_utf8(&frame.payload).unwrap();
+                assert!(text.parse::<u32>().is_ok(), "an echo: {text}");
+                echoes += 1;
+            }
+            None => panic!("it ended without a word"),
+        }
+    };
+    assert_eq!(code, 4004);
+    assert!((20..200).contains(&echoes), "{echoes}");
+}
+
+/// Nobody's rate is limited on a machine of one's own.
+#[tokio::test]
+async fn with_dev_one_user_may_ask_as_fast_as_it_can() {
+    let gateway = herald_tests::gateway::dev_gateway().await;
+    let bearer = format!("Bearer {}", token::dev("bob"));
+    let headers = [("Authorization", bearer.as_str())];
+    let ask = async || request(gateway.public(), "POST", "/command", &headers, br#"{"ping":{}}"#).await;
+    for _ in 0..20 {
+        for answer in join_all((0..50).map(|_| ask())).await {
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    }
+    let mut client = Client::dev(gateway.public(), "bob").await;
+    for _ in 0..2_000 {
+        client.start(json!({"ping": {}})).await;
+    }
+    lives(&mut client).await;
+}

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use herald_tests::{
     client::{Client, Dialect, Upgrade},
     cluster::Cluster,
+    events::Events,
     follower::Follower,
     gateway::dev_gateway,
     http::messages,
@@ -96,6 +97,44 @@ async fn since_start_brings_all_that_is_kept_of_the_own_inbox() {
             .await;
             assert_eq!(bob.next_message().await["body"], "mark");
         }
+    }
+}
+
+/// The cursor of its welcome does not say that it has what is still to come.
+#[tokio::test]
+async fn who_is_cut_off_before_the_inbox_has_come_gets_the_rest() {
+    const COUNT: usize = 300;
+    let gateway = dev_gateway().await;
+    let mut alice = alice(gateway.public()).await;
+    for n in 0..COUNT {
+        alice
+            .say(user("bob"), json!({"n": n, "much": "x".repeat(8 << 10)}))
+            .await;
+    }
+    let token = token::dev("bob");
+    let narrow = Upgrade::to(gateway.public()).narrow();
+    let mut first = narrow.text("token", &token).query("since", "start").connect().await;
+    assert_eq!(first.next_message().await["body"]["n"], 0);
+    let cursor = first.connected["cursor"].as_str().unwrap().to_owned();
+    drop(first);
+    let mut second = Upgrade::to(gateway.public())
+        .text("token", &token)
+        .text("cursor", &cursor)
+        .connect()
+        .await;
+    assert_eq!(second.connected["resumed"], true);
+    assert_eq!(second.connected["gap"], false);
+    let bodies = second.messages(COUNT).await;
+    assert!((0..COUNT).all(|n| bodies[n]["body"]["n"] == n));
+    // Browsers do that by themselves.
+    let mut events = Events::open(gateway.public(), &format!("token={token}&since=start"), &[]).await;
+    events.named("connected").await;
+    let last = events.last_id.clone().unwrap();
+    drop(events);
+    let again = [("Last-Event-ID", last.as_str())];
+    let mut events = Events::open(gateway.public(), &format!("token={token}&since=start"), &again).await;
+    for n in 0..COUNT {
+        assert_eq!(events.named("message").await["message"]["body"]["n"], n);
     }
 }
 

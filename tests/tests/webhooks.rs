@@ -257,6 +257,11 @@ async fn faults_of_webhooks_are_named() {
         assert_eq!(outcome.code, Some(2), "{bad}");
         assert!(outcome.stderr.contains(fault), "{bad}: {}", outcome.stderr);
     }
+    // There they would wait for events in vain.
+    let outcome = check(&format!("{good}[nats]\nurls = [\"nats://127.0.0.1:1\"]\n"));
+    assert_eq!(outcome.code, Some(2));
+    let fault = "webhooks: with NATS they stand in the routers' files";
+    assert!(outcome.stderr.contains(fault), "{}", outcome.stderr);
     let allowed = good.replace("127.0.0.1:1", "169.254.10.7") + "allow_addresses = [\"169.254.10.7\"]\n";
     assert_eq!(check(&allowed).code, Some(0));
 }

@@ -24,7 +24,7 @@ use super::{
     path::Ids,
     schema::{Schemas, reference},
 };
-use crate::{dialect::object::Object, gateway::Gateway, http_body};
+use crate::{dialect::object::Object, gateway::Gateway, http_body, percent};
 
 pub(super) trait Call: Sized + Send + 'static {
     /// Its `operationId`.
@@ -166,6 +166,7 @@ fn run<C: Call>(
         } = caller;
         ids.check()?;
         let query = request.uri().query().unwrap_or_default();
+        percent::query(query).map_err(|e| Failure::bad_request(e.to_string()))?;
         let query = serde_urlencoded::from_str(query).map_err(|e| Failure::bad_request(e.to_string()))?;
         let body = match C::Body::IS_READ {
             true => http_body::read(request, gateway.limits.now().http_body).await?,

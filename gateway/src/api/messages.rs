@@ -66,7 +66,7 @@ pub(super) struct MessageIn {
     kind: Option<String>,
     /// Stored before it is answered, and kept for those who are away. True unless said.
     durable: Option<bool>,
-    /// By which a repeated call is recognised, for each target by itself.
+    /// By which a repeated call is recognised, for each target by itself, where the message is stored.
     #[schema(value_type = Option<Label>)]
     key: Option<String>,
     /// Seconds after which nobody is given it any more.

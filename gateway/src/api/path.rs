@@ -3,16 +3,16 @@
 use herald_proto::id;
 use herald_router::failure::Failure;
 use hyper::Method;
-use percent_encoding::percent_decode_str;
 
 use super::call::Entry;
+use crate::percent;
 
 /// The ids that a path holds; empty where it holds none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Ids {
     pub user: Option<String>,
     pub group: Option<String>,
-    /// One that is no UTF-8.
+    /// One that is malformed.
     broken: bool,
 }
 
@@ -77,7 +77,7 @@ fn matched(template: &str, path: &str) -> Option<Ids> {
 }
 
 fn decoded(segment: &str, broken: &mut bool) -> String {
-    let id = percent_decode_str(segment).decode_utf8();
+    let id = percent::segment(segment);
     *broken |= id.is_err();
     id.unwrap_or_default().into_owned()
 }
@@ -104,7 +104,9 @@ mod tests {
             assert_eq!((id, ids.user()), ("kick", user));
             assert_eq!(ids.check().is_ok(), !user.is_empty());
         }
-        assert!(kick("%ff").unwrap().1.check().is_err());
+        for malformed in ["%ff", "%", "50%", "%4"] {
+            assert!(kick(malformed).unwrap().1.check().is_err(), "{malformed}");
+        }
         assert_eq!(call(Method::DELETE, "/api/v1/users/bob/connections/x"), None);
         let (id, ids) = call(Method::PUT, "/api/v1/groups/g%2F1/members/bob").unwrap();
         assert_eq!((id, ids.group(), ids.user()), ("add_member", "g/1", "bob"));

@@ -179,7 +179,7 @@ impl LimitSettings {
             }
         }
         // A frame comes with a header, and its JSON in a request.
-        let room = largest.as_u64() + 1024;
+        let room = largest.as_u64().saturating_add(1024);
         if self.bytes_burst.as_u64() < room {
             let least = format!(
                 "must be at least {} more than the largest frame, {largest}",

@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{
-    json::{self, Shape},
-    ws,
-};
+use super::ws;
 use crate::event::{Answer, Command, Inbound, Tag};
 
 pub(super) fn decode(text: bool, payload: Bytes) -> Inbound {
@@ -19,8 +16,7 @@ pub(super) fn answer(answer: &Answer) -> Bytes {
     match answer {
         Answer::Echo { text: true, payload } => ws::text(payload),
         Answer::Echo { text: false, payload } => ws::binary(payload),
-        // A client that is limited is told so, rather than that a frame is lost without a word.
-        Answer::Error(_) => json::answer(Shape::Frame, None, answer),
+        // Whatever it were told would look like an echo: frames that come too fast are not given back, and the close code says why.
         _ => Bytes::new(),
     }
 }

@@ -44,6 +44,12 @@ impl Behind {
         }
     }
 
+    /// The place before the first message that it is to be given, as far as that is known.
+    pub fn before(&self) -> u64 {
+        let first = self.page.as_ref().and_then(|page| page.entries.first());
+        first.map_or(self.at, |entry| self.at.max(entry.sequence.saturating_sub(1)))
+    }
+
     pub fn told(&mut self, newest: &Newest) {
         self.newest = newest.sequences.get(&self.topic.target).copied().unwrap_or(0);
     }
@@ -200,7 +206,15 @@ impl Hub {
         let joining = state.try_go_live(way.conn, way.at);
         match &joining {
             // Under the lock, so that nothing newer comes before these.
-            Joining::Live(rest) => rest.iter().for_each(|entry| self.give_one(way, &mut state, entry)),
+            Joining::Live(rest) => {
+                for entry in rest {
+                    self.give_one(way, &mut state, entry);
+                    // A group ends with its deletion: what stands behind that is for others.
+                    if !state.has(way.conn) {
+                        break;
+                    }
+                }
+            }
             Joining::Early => {
                 let newest = state.sequencer.newest();
                 drop(state);

@@ -123,12 +123,18 @@ impl Hub {
             // What others were given before is not for this one, though a lagging replica may not have known of it.
             None => newest.upto.max(delivered),
         };
+        // Nor is what is kept of the inbox: should the connection end before it is, the client comes back to its beginning. What a
+        // replica that lags does not know of was given to nobody of this inbox, whatever others were given.
+        let place = match start {
+            Start::Beginning => behind.iter().map(Behind::before).fold(newest.upto, u64::min),
+            Start::Now | Start::Cursor(_) => sequence,
+        };
         conn.progress.begin(sequence);
         conn.progress.connected(newest.upto.max(delivered));
         conn.progress.entered(self.round());
         Ok(Entered {
             groups: groups.into_iter().map(|(name, _)| name).collect(),
-            cursor: Cursor::new(newest.log.clone(), sequence),
+            cursor: Cursor::new(newest.log.clone(), place),
             resumed: resuming.is_some(),
             gap: lost,
             complete: Cursor::new(newest.log.clone(), sequence.max(newest.upto)),

@@ -1,7 +1,6 @@
 //! `GET /events`: what a WebSocket would have been pushed, as Server-Sent Events.
 
 use std::{
-    borrow::Cow,
     convert::Infallible,
     net::IpAddr,
     pin::Pin,
@@ -35,6 +34,7 @@ use crate::{
     dialect::Dialect,
     event::{ConnectOptions, Ending, Tag, checked_users},
     gateway::{self, Gateway},
+    percent::{self, Query},
 };
 
 /// What a browser says by itself when it comes back.
@@ -69,7 +69,7 @@ pub async fn events(gateway: &Arc<Gateway>, request: Request<Incoming>, client: 
 async fn open(gateway: &Arc<Gateway>, request: &Request<Incoming>, client: IpAddr) -> Result<Body, NotNow> {
     gateway.accepts()?;
     let query = request.uri().query().unwrap_or_default();
-    let query: Vec<(Cow<'_, str>, Cow<'_, str>)> = form_urlencoded::parse(query.as_bytes()).collect();
+    let query = percent::query(query).map_err(|e| Failure::bad_request(e.to_string()))?;
     let token = source::find_without_upgrade(request.headers(), &query);
     let identity = identified(gateway, token.as_deref()).await?;
     let options = options(request.headers(), &query)?;
@@ -100,7 +100,7 @@ async fn open(gateway: &Arc<Gateway>, request: &Request<Incoming>, client: IpAdd
 }
 
 /// The header stands for how far the client has come since it was given its URL, so it counts before what that asks for.
-fn options(headers: &HeaderMap, query: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<ConnectOptions, Failure> {
+fn options(headers: &HeaderMap, query: &Query<'_>) -> Result<ConnectOptions, Failure> {
     let parameter = |name| source::parameter(query, name).map(str::to_owned);
     let device = parameter("device");
     let last = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty());
@@ -120,7 +120,7 @@ fn options(headers: &HeaderMap, query: &[(Cow<'_, str>, Cow<'_, str>)]) -> Resul
 }
 
 /// Whom to watch: a stream has no other way to say so.
-fn watched(query: &[(Cow<'_, str>, Cow<'_, str>)]) -> Result<Option<Vec<String>>, Failure> {
+fn watched(query: &Query<'_>) -> Result<Option<Vec<String>>, Failure> {
     let users = query.iter().filter(|(name, _)| name == "watch");
     let users: Vec<String> = users.map(|(_, user)| user.to_string()).collect();
     if users.is_empty() {
@@ -187,8 +187,7 @@ mod tests {
 
     #[test]
     fn how_far_a_browser_has_come_counts_before_what_its_url_asks_for() {
-        let query: Vec<(Cow<'_, str>, Cow<'_, str>)> =
-            vec![("since".into(), "start".into()), ("device".into(), "tab".into())];
+        let query: Query<'_> = vec![("since".into(), "start".into()), ("device".into(), "tab".into())];
         let mut headers = HeaderMap::new();
         headers.insert(LAST_EVENT_ID, HeaderValue::from_static(""));
         let first = options(&headers, &query).unwrap();

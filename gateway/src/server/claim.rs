@@ -14,6 +14,7 @@ use crate::{
     gateway::Gateway,
     metrics,
     paths::Found,
+    percent::Malformed,
 };
 
 /// Why it is told no, before the upgrade.
@@ -25,6 +26,8 @@ pub(super) enum Refused {
     NoUser,
     #[error("no such id is possible")]
     NoId,
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
     #[error("a token is needed")]
     NoToken,
     #[error("the token is not valid")]
@@ -38,7 +41,9 @@ pub(super) enum Refused {
 impl From<Refused> for Response<Body> {
     fn from(refused: Refused) -> Self {
         let (status, reason) = match refused {
-            Refused::NoNumber | Refused::NoUser | Refused::NoId => (StatusCode::BAD_REQUEST, "user"),
+            Refused::NoNumber | Refused::NoUser | Refused::NoId | Refused::Malformed(_) => {
+                (StatusCode::BAD_REQUEST, "user")
+            }
             Refused::NoToken | Refused::BadToken => (StatusCode::UNAUTHORIZED, "token"),
             Refused::AnotherUser => (StatusCode::FORBIDDEN, "token"),
             Refused::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "token"),
@@ -49,7 +54,7 @@ impl From<Refused> for Response<Body> {
 }
 
 pub(super) async fn token(gateway: &Gateway, request: &Request<Incoming>, found: Found) -> Result<Token, Refused> {
-    let query = query(request);
+    let query = query(request)?;
     let claimed = claimed(&found, source::parameter(&query, "user"))?;
     let identity = match (source::find(request.headers(), &query), &claimed) {
         (Some(token), claimed) => {
@@ -78,6 +83,7 @@ fn claimed<'a>(found: &'a Found, parameter: Option<&'a str>) -> Result<Option<Co
     let claimed = match (found.dialect, &found.id, parameter) {
         // Leading zeros make nobody another user.
         (Dialect::WsId, Some(id), _) => {
+            let id = id.as_ref().map_err(|malformed| *malformed)?;
             let digits = id.bytes().all(|byte| byte.is_ascii_digit());
             let number: u64 = id.parse().ok().filter(|_| digits).ok_or(Refused::NoNumber)?;
             Some(Cow::Owned(number.to_string()))

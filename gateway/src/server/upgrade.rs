@@ -1,6 +1,6 @@
 //! From an upgrade request to a connection.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use herald_proto::CloseCode;
@@ -20,13 +20,11 @@ use crate::{
     gateway::{Gateway, Refused},
     metrics,
     paths::Found,
+    percent::{self, Malformed, Query},
 };
 
-pub(super) type Query<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
-
-pub(super) fn query(request: &Request<Incoming>) -> Query<'_> {
-    let query = request.uri().query().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes()).collect()
+pub(super) fn query(request: &Request<Incoming>) -> Result<Query<'_>, Malformed> {
+    percent::query(request.uri().query().unwrap_or_default())
 }
 
 /// A native client.
@@ -36,7 +34,10 @@ pub(super) fn native(gateway: &Arc<Gateway>, request: Request<Incoming>, client:
         Err(refusal) => return *refusal,
     };
     let known = known_subprotocol(&request);
-    let opening = opening(gateway, &request, known.unwrap_or(Dialect::Json));
+    let opening = match opening(gateway, &request, known.unwrap_or(Dialect::Json)) {
+        Ok(opening) => opening,
+        Err(malformed) => return refuse(StatusCode::BAD_REQUEST, "handshake", format!("{malformed}\n")),
+    };
     upgraded(gateway, request, client, room, opening, known)
 }
 
@@ -192,8 +193,8 @@ fn known_subprotocol(request: &Request<Incoming>) -> Option<Dialect> {
     source::subprotocols(request.headers()).find_map(Dialect::by_subprotocol)
 }
 
-fn opening(gateway: &Gateway, request: &Request<Incoming>, dialect: Dialect) -> Opening {
-    let query = query(request);
+fn opening(gateway: &Gateway, request: &Request<Incoming>, dialect: Dialect) -> Result<Opening, Malformed> {
+    let query = query(request)?;
     let parameter = |name| source::parameter(&query, name).map(str::to_owned);
     let token = match source::find(request.headers(), &query) {
         None => Token::None,
@@ -206,7 +207,7 @@ fn opening(gateway: &Gateway, request: &Request<Incoming>, dialect: Dialect) -> 
             }
         },
     };
-    Opening {
+    Ok(Opening {
         dialect,
         token,
         options: ConnectOptions {
@@ -214,5 +215,5 @@ fn opening(gateway: &Gateway, request: &Request<Incoming>, dialect: Dialect) -> 
             since: parameter("since"),
             device: parameter("device"),
         },
-    }
+    })
 }

@@ -14,7 +14,7 @@ pub(super) const CONTENT_TYPE: &str = "Content-Type";
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Longest text of an error that a client is told.
-pub(super) const ERROR_TEXT: usize = 200;
+pub const ERROR_TEXT: usize = 200;
 
 /// Who asks for what; values are encoded.
 pub(super) fn of(call: &Call) -> Vec<(&'static str, String)> {

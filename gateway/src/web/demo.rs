@@ -9,6 +9,7 @@ use super::{Asset, ICON, PAGE, SCRIPT, STYLE};
 use crate::{
     auth::{signer::Grant, source, unix_now},
     gateway::Gateway,
+    percent,
 };
 
 pub(super) const ASSETS: &[Asset] = &[
@@ -47,7 +48,10 @@ fn token<B>(gateway: &Gateway, request: &Request<B>) -> Response<Body> {
         response.headers_mut().insert(header::ALLOW, allow);
         return response;
     }
-    let query: Vec<_> = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).collect();
+    let query = match percent::query(request.uri().query().unwrap_or_default()) {
+        Ok(query) => query,
+        Err(error) => return http::text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    };
     let Some(user) = source::parameter(&query, "user") else {
         return http::text(StatusCode::BAD_REQUEST, "a user is needed: ?user=\n");
     };

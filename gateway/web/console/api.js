@@ -35,6 +35,10 @@ async function ask(path, options) {
 
 /** `path` beneath /api/v1, each segment of it encoded by `path`. */
 export async function call(method, path, body) {
+  // However they are encoded, browsers take these for the folder itself and the one above.
+  if (path.split('?')[0].split('/').some((segment) => segment === '.' || segment === '..')) {
+    throw new ApiError(0, 'bad_request', 'A browser cannot ask for one of this name; curl --path-as-is can.');
+  }
   const { status, ok, text } = await ask(`api/v1/${path}`, {
     method,
     headers: { Authorization: `Bearer ${key.get()}`, ...(body && { 'Content-Type': 'application/json' }) },

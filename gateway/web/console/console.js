@@ -24,7 +24,8 @@ function open() {
   $('app').hidden = false;
   for (const panel of [live, users, groups, send]) panel.begin();
   every(LOOK, live.look);
-  every(ASK, () => Promise.all([nodes.refresh(), users.refresh(), groups.refresh()]));
+  // Each by itself: a node that does not answer keeps the list of nodes waiting, and nothing else.
+  for (const panel of [nodes, users, groups]) every(ASK, panel.refresh);
 }
 
 async function enter() {

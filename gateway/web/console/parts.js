@@ -37,7 +37,8 @@ export class Place {
     const text = JSON.stringify(data);
     if (text === this.#shown) return;
     this.#shown = text;
-    const focused = document.activeElement?.dataset.key;
+    // Of this place alone: others have buttons of the same name.
+    const focused = $(this.#id).contains(document.activeElement) && document.activeElement.dataset.key;
     $(this.#id).replaceChildren(...[make(data)].flat());
     if (focused) [...$(this.#id).querySelectorAll('[data-key]')].find((one) => one.dataset.key === focused)?.focus();
   }
@@ -56,15 +57,55 @@ export function ask(text, yes) {
   const dialog = $('ask');
   $('ask-text').textContent = text;
   $('ask-yes').textContent = yes;
-  dialog.returnValue = '';
   dialog.showModal();
+  // Not by its event `close`, which comes later: it would answer the next question, where that is asked at once.
   return new Promise((resolve) => {
-    $('ask-yes').onclick = () => dialog.close('yes');
-    $('ask-no').onclick = () => dialog.close('');
-    dialog.onclose = () => resolve(dialog.returnValue === 'yes');
+    const answered = (answer) => () => {
+      dialog.close();
+      resolve(answer);
+    };
+    $('ask-yes').onclick = answered(true);
+    $('ask-no').onclick = dialog.oncancel = answered(false);
   });
 }
 
 export function button(label, key, click, kind = 'plain') {
   return element('button', { type: 'button', class: kind, 'data-key': key, click }, label);
+}
+
+/** Where one is in a list that is asked for page by page. */
+export class Pages {
+  /** Where the pages before this one began. */
+  #begun = [undefined];
+  #turned;
+
+  constructor(turned) {
+    this.#turned = turned;
+  }
+
+  get after() {
+    return this.#begun.at(-1);
+  }
+
+  reset() {
+    this.#begun = [undefined];
+  }
+
+  /** True where a page beyond the first has nothing any more: the one before it is to be asked for. */
+  left(entries) {
+    if (entries.length || this.#begun.length === 1) return false;
+    this.#begun.pop();
+    return true;
+  }
+
+  /** To the page before, and to the next. */
+  buttons(next) {
+    const turn = (step) => () => {
+      step();
+      return this.#turned();
+    };
+    const back = this.#begun.length > 1 && button('Back', 'back', turn(() => this.#begun.pop()));
+    const more = next !== undefined && button('More', 'more', turn(() => this.#begun.push(next)));
+    return element('div', { class: 'row' }, back, more);
+  }
 }

@@ -2,16 +2,15 @@
 
 import { call, path } from './api.js';
 import { $, element } from './dom.js';
-import { Place, ask, button, table, time } from './parts.js';
+import { Pages, Place, ask, button, table, time } from './parts.js';
 
 const PAGE = 20;
 const result = new Place('user-result');
 const online = new Place('online');
 
 let user;
-/** Where the pages before this one began. */
-let pages = [undefined];
 let listed = true;
+const pages = new Pages(() => list());
 
 const CONNECTIONS = [
   ['Connection', (one) => one.connection],
@@ -48,7 +47,7 @@ function details(found) {
   return element(
     'div',
     { class: 'block' },
-    element('p', { class: 'title' }, name, ' ', state),
+    element('p', { class: 'title' }, element('bdi', {}, name), ' ', state),
     !found.online && seen && element('p', { class: 'quiet' }, `last seen ${time(seen)}`),
     element('p', {}, `Groups: ${groups.join(', ') || 'none'}. Sessions over HTTP: ${sessions.length}.`),
     connections.length > 0 && table(`Connections of ${name}`, CONNECTIONS, connections),
@@ -62,13 +61,8 @@ async function look() {
     const found = await call('GET', path`users/${name}`);
     if (name === user) result.show(found, details);
   } catch (error) {
-    result.fail(error, 'GET /api/v1/users/{uid}');
+    if (name === user) result.fail(error, 'GET /api/v1/users/{uid}');
   }
-}
-
-function turn(change) {
-  change();
-  return list();
 }
 
 function page({ users, next }) {
@@ -76,21 +70,22 @@ function page({ users, next }) {
   const link = (one) => button(name(one), `user ${name(one)}`, () => lookUp(name(one)), 'name');
   const columns = [['User', link]];
   if (users.some((one) => one.connections !== undefined)) columns.push(['Connections', (one) => String(one.connections?.length ?? one.connections), true]);
-  const back = pages.length > 1 && button('Back', 'back', () => turn(() => pages.pop()));
-  const more = next && button('More', 'more', () => turn(() => pages.push(next)));
   return element(
     'div',
     { class: 'block' },
     users.length ? table('Users online', columns, users) : element('p', { class: 'quiet' }, 'nobody'),
-    element('div', { class: 'row' }, back, more),
+    pages.buttons(next),
   );
 }
 
 async function list() {
-  const after = pages.at(-1);
+  const { after } = pages;
   try {
     const from = after === undefined ? '' : path`&after=${after}`;
-    online.show(await call('GET', `users?online=true&limit=${PAGE}${from}`), page);
+    const found = await call('GET', `users?online=true&limit=${PAGE}${from}`);
+    if (after !== pages.after) return; // another page was asked for meanwhile
+    if (pages.left(found.users)) await list();
+    else online.show({ ...found, after }, page);
   } catch (error) {
     listed = !error.missing; // it will not come while this gateway runs
     online.fail(error, 'GET /api/v1/users?online=true');

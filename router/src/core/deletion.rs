@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::Router;
 use crate::{
-    bus::{Bucket, BusError, LogEntry, Standing},
+    bus::{Bucket, BusError, Standing},
     events::{Event, Kind},
     failure::Failure,
     watches,
@@ -103,8 +103,9 @@ impl Router {
         Ok(reply::Reply::Done(Done { sequence, count }))
     }
 
-    /// Nobody lacks anything by the deletion of orders that tell of deletions: where the target ends with such ones, the
-    /// newest entry before them; else `last`, its end.
+    /// Nobody lacks anything by the deletion of orders that tell of deletions, but what these told is to be told by the one that
+    /// takes their place. Where the target ends with such ones: the newest entry before them, or what they told; else
+    /// `last`, its end.
     async fn newest_message(&self, target: &Target, last: u64) -> Result<u64, Failure> {
         let page = self
             .bus
@@ -115,16 +116,15 @@ impl Router {
         if page.entries.last().is_none_or(|entry| entry.sequence != last) {
             return Ok(last);
         }
-        let is_message = |entry: &&LogEntry| {
-            let stored = Stored::decode(entry.payload.clone());
-            !stored.is_ok_and(|stored| purged_by(&stored).is_some())
-        };
-        let newest = page.entries.iter().rev().find(is_message);
-        Ok(match newest {
-            Some(newest) => newest.sequence,
-            None if page.left == 0 => 0,
-            None => last,
-        })
+        let mut told = 0;
+        for entry in page.entries.iter().rev() {
+            let stored = Stored::decode(entry.payload.clone()).unwrap_or_default();
+            match purged_by(&stored) {
+                Some(purged) => told = told.max(purged.upto),
+                None => return Ok(entry.sequence.max(told)),
+            }
+        }
+        Ok(if page.left == 0 { told } else { last })
     }
 
     /// Of an offset of this log; the end where there is none.

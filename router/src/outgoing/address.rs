@@ -12,10 +12,19 @@ use std::{
 use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
-/// Metadata services of clouds that are not at link-local addresses: of EC2 by IPv6, and of Alibaba.
-const METADATA: [IpAddr; 2] = [
+/// Metadata services of clouds that are not at link-local addresses.
+const METADATA: [IpAddr; 6] = [
+    // EC2 by IPv6, and what gives EKS pods their credentials.
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    // Google by IPv6.
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    // Alibaba.
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    // Azure's agents.
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    // Oracle.
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
 
 /// Link-local addresses that are allowed all the same.
@@ -33,19 +42,24 @@ impl Allowed {
     }
 }
 
-/// The IPv4 address that an IPv6 address stands for, where it does: mapped, compatible, or through NAT64.
+/// The IPv4 address that an IPv6 address stands for, where it does: mapped, translated, compatible, or through NAT64 or 6to4.
 fn meant(address: IpAddr) -> IpAddr {
     let IpAddr::V6(six) = address else {
         return address;
     };
-    let last_four = || {
-        let [.., a, b, c, d] = six.octets();
+    let four = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
     match six.segments() {
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => last_four(),
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        // The well-known prefix, and that of networks' own translators.
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0x2002, high, low, ..] => four(high, low),
         // ::1 and :: are themselves.
-        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => last_four(),
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => four(high, low),
         _ => address,
     }
 }
@@ -109,9 +123,16 @@ mod tests {
             "::ffff:a9fe:1",
             "::169.254.169.254",
             "64:ff9b::169.254.169.254",
+            "64:ff9b:1::a9fe:a9fe",
+            "::ffff:0:a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
             "fe80::1",
             "febf::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "168.63.129.16",
+            "192.0.0.192",
             "100.100.100.200",
             "::ffff:100.100.100.200",
         ] {
@@ -126,6 +147,7 @@ mod tests {
             "fec0::1",
             "fd00:ec2::253",
             "::ffff:10.0.0.1",
+            "2002:a00:1::1",
         ] {
             assert!(allowed.allows(address(fine)), "{fine}");
         }

@@ -1,7 +1,7 @@
 //! One who only polls: it keeps a cursor and nothing else, so that what came once must not come again.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -9,7 +9,7 @@ use std::{
 use herald_proto::{Offset, cluster::GroupMembership};
 use rand::{Rng, rngs::StdRng};
 
-use super::world::World;
+use super::world::{Place, World};
 use crate::{
     conn::{Conn, Member, pull::Pull, sink::Sink},
     dialect::Dialect,
@@ -26,7 +26,8 @@ pub struct Poller {
     before: HashMap<String, u64>,
     /// By target.
     seen: HashMap<String, BTreeSet<u64>>,
-    pub told_of_gap: bool,
+    /// What may be gone, for it was told of a gap since.
+    excused: HashSet<Place>,
     faults: Vec<String>,
 }
 
@@ -48,7 +49,7 @@ impl Poller {
             cursor: None,
             before: HashMap::new(),
             seen: HashMap::new(),
-            told_of_gap: false,
+            excused: HashSet::new(),
             faults: Vec::new(),
         }
     }
@@ -98,8 +99,10 @@ impl Poller {
         let turn = turn::take(&world.hub, &mut pull, &start, entered, wait).await;
         drop(leaving);
         self.cursor = Some(turn.cursor.to_string());
-        self.told_of_gap |= turn.gap;
         turn.messages.iter().for_each(|message| self.hear(message));
+        if turn.gap {
+            self.excused.extend(self.missing(world));
+        }
     }
 
     fn hear(&mut self, message: &[u8]) {
@@ -118,7 +121,11 @@ impl Poller {
         seen.insert(sequence);
     }
 
-    fn missing(&self, world: &World) -> Vec<String> {
+    async fn lacks(&self, world: &World) -> Vec<Place> {
+        world.lacking(self.missing(world), &self.excused).await
+    }
+
+    fn missing(&self, world: &World) -> Vec<Place> {
         let own = self.groups.iter().map(|group| format!("group {group}"));
         let own = own.chain(["all".to_owned(), format!("user {}", self.user)]);
         let none = BTreeSet::new();
@@ -127,7 +134,7 @@ impl Poller {
             let seen = self.seen.get(&target).unwrap_or(&none);
             let due = world.stored_for(&target).into_iter();
             due.filter(|sequence| *sequence > before && !seen.contains(sequence))
-                .map(|sequence| format!("{target}: {sequence}"))
+                .map(|sequence| (target.clone(), sequence))
                 .collect::<Vec<_>>()
         })
         .collect()
@@ -147,7 +154,11 @@ pub async fn schedule(world: &World, dice: &mut StdRng, seed: u64) {
                 _ => 0,
             };
             tokio::time::sleep(Duration::from_millis(pause)).await;
-            world.store(&world.any_target(&mut storing)).await;
+            let target = world.any_target(&mut storing);
+            match storing.random_range(0..40) {
+                0 => world.purge(&target).await,
+                _ => world.store(&target).await,
+            }
         }
     };
     let polls = async {
@@ -167,15 +178,12 @@ pub async fn schedule(world: &World, dice: &mut StdRng, seed: u64) {
     };
     tokio::join!(store, polls);
     for _ in 0..200 {
-        if poller.told_of_gap || poller.missing(world).is_empty() {
+        if poller.lacks(world).await.is_empty() {
             break;
         }
         poller.poll(world, Duration::from_secs(2)).await;
     }
     assert!(poller.faults.is_empty(), "seed {seed}: {:?}", poller.faults);
-    let missing = poller.missing(world);
-    assert!(
-        poller.told_of_gap || missing.is_empty(),
-        "seed {seed}: misses {missing:?}"
-    );
+    let lacking = poller.lacks(world).await;
+    assert!(lacking.is_empty(), "seed {seed}: misses {lacking:?}");
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use herald_proto::{
     Offset, Target,
-    cluster::{GroupMembership, Stored},
+    cluster::{DeleteGroupCommand, Done, GroupMembership, MemberCommand, PurgeCommand, Reply, Sender, Stored, reply},
     id,
     offset::Cursor,
     subject::Names,
@@ -19,6 +19,7 @@ use herald_router::bus::{
     fault::{FaultyLog, Rates},
     memory,
 };
+use herald_router::{core::Router, policy::Policy};
 use parking_lot::Mutex;
 use prost::Message as _;
 use rand::{Rng, rngs::StdRng};
@@ -33,14 +34,19 @@ use crate::{
 
 const GROUPS: [&str; 3] = ["g0", "g1", "g2"];
 
+/// A stored message: its target, and its sequence.
+pub type Place = (String, u64);
+
 pub struct World {
     pub hub: Arc<Hub>,
     bus: Bus,
     /// What is stored, by target: sequences, and which were stored already when a place was noted.
     stored: Mutex<BTreeMap<String, Vec<u64>>>,
     next: Mutex<u64>,
-    /// How many messages of a target the log keeps.
-    keeps: u64,
+    /// It tells of deletions.
+    router: Router,
+    /// Groups that were deleted, and where.
+    ended: Mutex<HashMap<String, u64>>,
     _run: AbortOnDropHandle<()>,
     _beat: AbortOnDropHandle<()>,
 }
@@ -68,10 +74,11 @@ impl World {
         let (running, beating) = (hub.clone(), bus.clone());
         Self {
             hub,
+            router: Router::new(bus.clone(), Policy::open(), Names::new("t")),
+            ended: Mutex::default(),
             bus,
             stored: Mutex::default(),
             next: Mutex::default(),
-            keeps,
             _run: AbortOnDropHandle::new(tokio::spawn(running.run())),
             _beat: AbortOnDropHandle::new(tokio::spawn(async move {
                 loop {
@@ -120,6 +127,66 @@ impl World {
 }
 
 impl World {
+    /// As a gateway asks: under one dedup id until it is done.
+    async fn ask(&self, verb: &str, command: &impl prost::Message) -> Done {
+        loop {
+            let answer = self.router.handle(verb, command.encode_to_vec().into()).await;
+            match Reply::decode(answer).unwrap().reply {
+                Some(reply::Reply::Done(done)) => return done,
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// Deletes what is stored for a target.
+    pub async fn purge(&self, target: &Target) {
+        let command = PurgeCommand {
+            of: Some(target.to_proto()),
+            before: None,
+            dedup: id::message_id(),
+        };
+        self.ask("purge", &command).await;
+    }
+
+    /// From here on it has no members.
+    pub async fn delete_group(&self, group: &str) {
+        // Without a member it would not be there.
+        let somebody = MemberCommand {
+            sender: Some(Sender::default()),
+            user: "somebody".to_owned(),
+            group: group.to_owned(),
+            dedup: id::message_id(),
+            node: String::new(),
+        };
+        self.ask("join", &somebody).await;
+        let command = DeleteGroupCommand {
+            group: group.to_owned(),
+            dedup: id::message_id(),
+        };
+        let done = self.ask("delete-group", &command).await;
+        self.ended.lock().entry(group.to_owned()).or_insert(done.sequence);
+    }
+
+    fn ended(&self, group: &str) -> Option<u64> {
+        self.ended.lock().get(group).copied()
+    }
+
+    pub fn any_group(&self, dice: &mut StdRng) -> &'static str {
+        GROUPS[dice.random_range(0..GROUPS.len())]
+    }
+
+    /// Those messages that somebody lacks: all that the log still has, and what is gone and was not told of.
+    pub async fn lacking(&self, missing: Vec<Place>, excused: &HashSet<Place>) -> Vec<Place> {
+        let mut lacking = Vec::new();
+        for place in missing {
+            let is_gone = matches!(self.bus.log.get(place.1).await, Ok(None));
+            if !(is_gone && excused.contains(&place)) {
+                lacking.push(place);
+            }
+        }
+        lacking
+    }
+
     /// The newest that is stored for each target.
     pub fn newest(&self) -> HashMap<String, u64> {
         let stored = self.stored.lock();
@@ -142,7 +209,11 @@ impl Drop for World {
 /// A user with one device, which keeps its cursor and what it has seen.
 pub struct Guest {
     user: String,
+    /// Those that it is in, and those whose end it was told of.
     groups: Vec<String>,
+    left: HashSet<String>,
+    /// It asks for all that is kept of its inbox first.
+    from_start: bool,
     conn: Option<Arc<Conn>>,
     cursor: Option<String>,
     /// Up to which sequence messages were stored before it was welcomed for the first time, by target.
@@ -154,14 +225,18 @@ pub struct Guest {
     last_here: HashMap<String, u64>,
     pub told_of_gap: bool,
     pub resumed: bool,
+    /// What may be gone, for it was told of a gap since.
+    excused: HashSet<Place>,
     faults: Vec<String>,
 }
 
 impl Guest {
-    pub fn new(number: usize, groups: usize) -> Self {
+    pub fn new(number: usize, groups: usize, from_start: bool) -> Self {
         Self {
             user: format!("u{number}"),
             groups: GROUPS[..groups].iter().map(ToString::to_string).collect(),
+            left: HashSet::new(),
+            from_start,
             conn: None,
             cursor: None,
             before: HashMap::new(),
@@ -170,6 +245,7 @@ impl Guest {
             last_here: HashMap::new(),
             told_of_gap: false,
             resumed: false,
+            excused: HashSet::new(),
             faults: Vec::new(),
         }
     }
@@ -194,11 +270,16 @@ impl Guest {
         });
         let start = match &self.cursor {
             Some(cursor) => Start::Cursor(cursor.parse().unwrap()),
+            None if self.from_start => Start::Beginning,
             None => Start::Now,
         };
+        // Who was away when a group ended has no claim to what it got meanwhile.
+        self.groups
+            .retain(|group| self.left.contains(group) || world.ended(group).is_none());
         let told: Vec<GroupMembership> = self
             .groups
             .iter()
+            .filter(|group| !self.left.contains(*group))
             .map(|group| GroupMembership {
                 group: group.clone(),
                 from_sequence: 0,
@@ -221,6 +302,14 @@ impl Guest {
         self.resumed = entered.resumed;
         if self.cursor.is_none() {
             self.before = world.newest();
+            if self.from_start {
+                self.before.remove(&format!("user {}", self.user));
+                // Of what is not kept any more nothing is told.
+                self.excused.extend(self.missing(world));
+            }
+        }
+        if entered.gap {
+            self.excused.extend(self.missing(world));
         }
         self.cursor = Some(entered.cursor.to_string());
         self.last_here.clear();
@@ -274,6 +363,9 @@ impl Guest {
         if let Some(cursor) = push["cursor"].as_str() {
             self.cursor = Some(cursor.to_owned());
         }
+        if let Some(group) = push["group"]["group"].as_str() {
+            self.left.insert(group.to_owned());
+        }
         let message = &push["message"];
         let Some(offset) = message["offset"].as_str() else {
             return;
@@ -291,6 +383,13 @@ impl Guest {
                 .push(format!("{target}: {sequence} after {here} on one connection"));
         }
         *here = sequence;
+        if to["group"].as_str().is_some_and(|group| self.left.contains(group)) {
+            self.faults.push(format!("{target}: {sequence} after its end"));
+        }
+        // One who comes back to the beginning of its inbox is given what its groups had got since as well.
+        if sequence <= self.before.get(&target).copied().unwrap_or(0) {
+            return;
+        }
         if self.seen.entry(target.clone()).or_default().insert(sequence) {
             let last = self.last.entry(target.clone()).or_default();
             if sequence < *last {
@@ -301,36 +400,31 @@ impl Guest {
         }
     }
 
-    fn missing(&self, world: &World) -> Vec<String> {
-        let own = self.groups.iter().map(|group| format!("group {group}"));
-        let own = own.chain(["all".to_owned(), format!("user {}", self.user)]);
-        own.flat_map(|target| {
+    fn missing(&self, world: &World) -> Vec<Place> {
+        let own = self.groups.iter().map(|group| {
+            let end = self.left.contains(group).then(|| world.ended(group)).flatten();
+            (format!("group {group}"), end.unwrap_or(u64::MAX))
+        });
+        let others = ["all".to_owned(), format!("user {}", self.user)];
+        let own = own.chain(others.map(|target| (target, u64::MAX)));
+        own.flat_map(|(target, end)| {
             let before = self.before.get(&target).copied().unwrap_or(0);
             let seen = self.seen.get(&target).cloned().unwrap_or_default();
-            let due = world.stored_for(&target);
-            due.into_iter()
-                .filter(|sequence| *sequence > before && !seen.contains(sequence))
-                .map(|sequence| format!("{target}: {sequence}"))
+            let due = world.stored_for(&target).into_iter();
+            due.filter(|sequence| (before + 1..end).contains(sequence) && !seen.contains(sequence))
+                .map(|sequence| (target.clone(), sequence))
                 .collect::<Vec<_>>()
         })
         .collect()
     }
 
-    pub fn has_all(&self, world: &World) -> bool {
-        self.told_of_gap || self.missing(world).is_empty()
+    pub async fn has_all(&self, world: &World) -> bool {
+        world.lacking(self.missing(world), &self.excused).await.is_empty()
     }
 
-    pub fn check(&self, world: &World, seed: u64) {
+    pub async fn check(&self, world: &World, seed: u64) {
         assert!(self.faults.is_empty(), "seed {seed}, {}: {:?}", self.user, self.faults);
-        // What the log no longer had it was told of.
-        if !self.told_of_gap {
-            let missing = self.missing(world);
-            let keeps = world.keeps;
-            assert!(
-                missing.is_empty(),
-                "seed {seed}, {keeps} kept, {} misses {missing:?}",
-                self.user
-            );
-        }
+        let lacking = world.lacking(self.missing(world), &self.excused).await;
+        assert!(lacking.is_empty(), "seed {seed}, {} misses {lacking:?}", self.user);
     }
 }

@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 
-import { client, until } from '../outside/world.mjs';
+import { api, client, until } from '../outside/world.mjs';
 import { HOSTILE, assertLooksGood, assertQuiet, browser } from './page.mjs';
 
 const { HERALD_ADMIN, HERALD_API_KEY } = process.env;
@@ -56,6 +57,13 @@ async function soon(what, holds) {
   assert.ok(took < TRUTH, `${what}: after ${took.toFixed(0)} ms, and ${busy.toFixed(0)} ms of a busy machine`);
 }
 
+/** Whether a click there brings the question. The list is drawn anew each second, perhaps under a click. */
+async function asks(page, selector) {
+  const asked = () => document.getElementById('ask').open;
+  if (!(await page.run(asked))) await page.click(selector);
+  return page.run(asked);
+}
+
 test('the key is asked for once, checked, and kept in this tab alone', async () => {
   const page = await open('no-such-key');
   await page.until('it is refused', () => document.getElementById('sign-in-error').textContent.includes('no API key'));
@@ -79,7 +87,9 @@ test('what it shows is true within two seconds, and a kick works', async (t) => 
   const before = await tile(page, 'herald_gateway_connections');
   const people = Array.from({ length: 5 }, (_, i) => client(t, i ? `crowd-${i}` : 'rascal', { device: `device ${i}` }));
   for (const { herald } of people) await herald.connect();
+  const listed = () => [...document.querySelectorAll('#online [data-key="user rascal"]')].length === 1;
   await soon('five more', async () => (await tile(page, 'herald_gateway_connections')) === before + 5);
+  await soon('that one is listed', () => page.run(listed));
   await lookUp(page, 'rascal');
   const rows = () => document.querySelectorAll('#user-result tbody tr').length;
   assert.equal(await page.run(rows), 1);
@@ -88,13 +98,7 @@ test('what it shows is true within two seconds, and a kick works', async (t) => 
   await second.herald.connect();
   await soon('both connections', async () => (await page.run(rows)) === 2);
 
-  // The list is drawn anew each second, perhaps under a click.
-  const asks = () => document.getElementById('ask').open;
-  const kick = () =>
-    soon('it asks', async () => {
-      if (!(await page.run(asks))) await page.click('[data-key=kick]');
-      return page.run(asks);
-    });
+  const kick = () => soon('it asks', () => asks(page, '[data-key=kick]'));
   await kick();
   await page.click('#ask-no');
   assert.equal(people[0].herald.state, 'connected', 'no is no');
@@ -103,12 +107,30 @@ test('what it shows is true within two seconds, and a kick works', async (t) => 
   await soon('the kick', () => people[0].herald.state === 'closed' && second.herald.state === 'closed');
   assert.equal(people[0].events.closed[0].closeCode, 4102);
   await soon('that it is seen', async () => (await page.run(rows)) === 0);
+  await soon('that it is listed no more', async () => !(await page.run(listed)));
   await soon('four are left', async () => (await tile(page, 'herald_gateway_connections')) === before + 4);
 
   await lookUp(page, 'crowd-1');
-  await page.click('[data-key=cut]');
+  await soon('it asks', () => asks(page, '[data-key=cut]'));
   await page.click('#ask-yes');
   await until('it was cut', () => people[1].events.state.some(({ state }) => state !== 'connecting' && state !== 'connected'));
+  assertQuiet(page, REFUSED);
+});
+
+test('a question is answered by its own answer, however soon it follows another', async () => {
+  const page = await opened();
+  const answers = await page.run(async () => {
+    const { ask } = await import(new URL('console/parts.js', location.href).href);
+    const first = ask('first?', 'Yes');
+    document.getElementById('ask-no').click();
+    const second = ask('second?', 'Yes');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    document.getElementById('ask-yes').click();
+    const third = ask('third?', 'Yes');
+    document.getElementById('ask').dispatchEvent(new Event('cancel'));
+    return [await first, await second, await third, document.getElementById('ask').open];
+  });
+  assert.deepEqual(answers, [false, true, false, false]);
   assertQuiet(page, REFUSED);
 });
 
@@ -153,6 +175,106 @@ test('lines are drawn from what happens', async (t) => {
   assertQuiet(page, REFUSED);
 });
 
+const firstCells = (page, place) => page.run((id) => [...document.querySelectorAll(`#${id} tbody tr td:first-child`)].map((cell) => cell.textContent), place);
+
+/** The first cells of a place's table, over all its pages; and how many pages there were. */
+async function paged(page, place) {
+  const shown = () => firstCells(page, place);
+  const has = (key) => page.run((id, of) => Boolean(document.querySelector(`#${id} [data-key=${of}]`)), place, key);
+  const turn = async (key) => {
+    const [before] = await shown();
+    let clicked = 0;
+    await until(`${key} of ${place}`, async () => {
+      // What is above may grow just now, and push it from under a click.
+      if (Date.now() - clicked > TRUTH) {
+        await page.click(`#${place} [data-key=${key}]`);
+        clicked = Date.now();
+      }
+      return ![undefined, before].includes((await shown())[0]);
+    });
+  };
+  const names = await shown();
+  let pages = 1;
+  for (; await has('more'); pages++) {
+    await turn('more');
+    names.push(...(await shown()));
+  }
+  for (let left = pages; left > 1; left--) await turn('back');
+  assert.equal(await has('back'), false);
+  assert.equal((await shown())[0], names[0]);
+  return { names, pages };
+}
+
+test('groups, members and users are shown page by page, all of them and each once', async (t) => {
+  const page = await opened();
+  const number = (n) => String(n).padStart(3, '0');
+  for (let n = 0; n < 45; n++) await api('PUT', `groups/paged-${number(n)}/members/one`);
+  const members = Array.from({ length: 120 }, (_, n) => `member-${number(n)}`);
+  await api('POST', 'groups/paged-000/members', { add: members });
+  const crowd = Array.from({ length: 45 }, (_, n) => client(t, `crowded-${number(n)}`, { transport: 'events' }));
+  await Promise.all(crowd.map(({ herald }) => herald.connect()));
+
+  // What is above on the page has come to rest before anything is clicked.
+  await until('all are online', async () => (await api('GET', 'users?limit=1000')).users.length >= crowd.length);
+  const users = (await api('GET', 'users?limit=1000')).users.map(({ user }) => user);
+  const groups = (await api('GET', 'groups?limit=1000')).groups.map(({ group }) => group);
+  const shows = (place, names) => until(`${place} as it is`, async () => isDeepStrictEqual(await firstCells(page, place), names));
+  await shows('online', users.slice(0, 20));
+  await shows('groups', groups.slice(0, 20));
+  assert.deepEqual(await paged(page, 'groups'), { names: groups, pages: Math.ceil(groups.length / 20) });
+  assert.deepEqual((await paged(page, 'online')).names, users);
+
+  await page.run(() => document.querySelector('#groups [data-key="group paged-000"]').click());
+  await page.until('its members', () => document.querySelectorAll('#group-result tbody tr').length === 50);
+  assert.deepEqual(await paged(page, 'group-result'), { names: [...members, 'one'], pages: 3 });
+  // On the last page, from which all go while it is shown.
+  for (const first of ['member-050', 'member-100']) {
+    await page.run(() => document.querySelector('#group-result [data-key=more]').click());
+    await page.until(first, (of) => document.querySelector('#group-result tbody td').textContent === of, first);
+  }
+  await until('it asks', () => asks(page, '#group-result [data-key="remove member-100"]'));
+  await page.click('#ask-yes');
+  await page.until('one is gone', () => document.querySelector('#group-result tbody td').textContent === 'member-101');
+  await api('POST', 'groups/paged-000/members', { remove: [...members.slice(100), 'one'] });
+  await page.until('the page before', () => document.querySelector('#group-result tbody td').textContent === 'member-050');
+  await page.type('#member', 'late');
+  await page.enter();
+  await until('it is added', async () => (await api('GET', 'groups/paged-000')).members === 101);
+  await until('it asks', () => asks(page, '#group-result [data-key=delete]'));
+  await page.click('#ask-yes');
+  await until('it is gone', async () => !(await api('GET', 'groups?limit=1000')).groups.some(({ group }) => group === 'paged-000'));
+  await page.until('it says so', () => document.getElementById('group-result').textContent.includes('no group paged-000'));
+  assertQuiet(page, REFUSED);
+});
+
+test('what is redrawn beside it takes no focus away', async () => {
+  const page = await opened();
+  await page.until('two lists with more', () => document.querySelector('#groups [data-key=more]'));
+  await page.run(() => document.querySelector('#groups [data-key=more]').focus());
+  await page.run(() => {
+    const other = document.createElement('button');
+    other.dataset.key = 'more';
+    document.body.append(other);
+    other.focus();
+    window.other = other;
+  });
+  await api('PUT', 'groups/paged-001/members/another');
+  await page.until('it is redrawn', () => [...document.querySelectorAll('#groups tbody tr')].some((row) => row.textContent === 'paged-00120'));
+  assert.ok(await page.run(() => document.activeElement === window.other));
+  assertQuiet(page, REFUSED);
+});
+
+test('names that a URL cannot hold are said to be such', async () => {
+  const page = await opened();
+  for (const name of ['.', '..']) {
+    await page.run(() => (document.getElementById('user').value = ''));
+    await page.type('#user', name);
+    await page.enter();
+    await page.until('it says so', () => document.getElementById('user-result').textContent.includes('--path-as-is'));
+  }
+  assertQuiet(page, REFUSED);
+});
+
 test('a hostile name stays text, and what the gateway lacks is said plainly', async (t) => {
   const page = await opened();
   const { herald } = client(t, HOSTILE, { device: HOSTILE });
@@ -167,6 +289,7 @@ test('a hostile name stays text, and what the gateway lacks is said plainly', as
     assert.ok(!/undefined|null|\[object/.test(said), said);
   }
   assert.equal(await page.run(() => document.querySelectorAll('img').length), 0);
+  await page.until('it is listed', (of) => document.getElementById('online').textContent.includes(of), HOSTILE);
   await assertLooksGood(page, 'console');
   assertQuiet(page, REFUSED);
 });

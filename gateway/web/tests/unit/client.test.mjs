@@ -19,7 +19,7 @@ test('the token goes into the first frame and not into the URL', async () => {
 });
 
 test('the base may be named in any way', async () => {
-  const bases = { 'http://h:1': 'ws://h:1/ws', 'ws://h/ws': 'ws://h/ws', 'https://h/push/': 'wss://h/push/ws', 'https://h/push': 'wss://h/push/ws', 'https://h/herald.js': 'wss://h/ws' };
+  const bases = { 'http://h:1': 'ws://h:1/ws', 'ws://h/ws': 'ws://h/ws', 'https://h/push/': 'wss://h/push/ws', 'https://h/push': 'wss://h/push/ws', 'https://h/herald.js': 'wss://h/ws', 'https://h/news': 'wss://h/news/ws', 'https://h/news/ws': 'wss://h/news/ws' };
   for (const [url, wanted] of Object.entries(bases)) {
     const { socket, herald } = await connected({ url });
     assert.equal(socket.url, wanted, url);
@@ -450,5 +450,29 @@ test('a handler that is taken away or whose signal has ended hears no more', asy
   abort.abort();
   socket.says(push(4));
   assert.deepEqual(heard, [['off', 2], ['signal', 2], ['signal', 3]]);
+  herald.close();
+});
+
+test('bytes are sent as bytes, and come back as such', async () => {
+  const { socket, of, herald } = await connected();
+  const bytes = new Uint8Array([0, 255, 1, 2]);
+  for (const [content, base64] of [[bytes, 'AP8BAg=='], [bytes.buffer, 'AP8BAg=='], [bytes.subarray(1, 3), '/wE='], [new Uint8Array(0), '']]) {
+    herald.send({ user: 'bob' }, content, { contentType: 'image/png', durable: false }).catch(() => {});
+    const { send } = socket.sent.at(-1);
+    assert.deepEqual([send.body, send.body_base64, send.content_type], [undefined, base64, 'image/png']);
+  }
+  herald.call('lobby', 'roll', bytes).catch(() => {});
+  assert.equal(socket.command('call').call.body_base64, 'AP8BAg==');
+  socket.says(push(2, { body: undefined, body_base64: 'AP8BAg==', content_type: 'image/png' }));
+  assert.deepEqual(of('message')[0].body, bytes);
+  herald.close();
+});
+
+test('whom to watch may come from anything that gives names once', async () => {
+  const { socket, herald } = await connected();
+  herald.watch(new Set(['bob', 'carol']).values()).catch(() => {});
+  assert.deepEqual(socket.command('watch').watch.users, ['bob', 'carol']);
+  herald.unwatch(['bob'].values()).catch(() => {});
+  assert.deepEqual(socket.command('unwatch').unwatch.users, ['bob']);
   herald.close();
 });

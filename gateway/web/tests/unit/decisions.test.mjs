@@ -1,9 +1,11 @@
 /** What is decided without a clock or a network: when to come back, what has been seen, what a stream says. */
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
-import { Seen, backoff, decide, eventParser, expiry } from '../../herald.js';
+import * as library from '../../herald.js';
+import { Herald, Seen, backoff, decide, eventParser, expiry } from '../../herald.js';
 import { jwt } from './fakes.mjs';
 
 test('the wait doubles up to its bound and is anything below it', () => {
@@ -89,4 +91,15 @@ test('a stream of events is read however it is cut', () => {
 test('the end of a token is read from it, or is not known', () => {
   assert.equal(expiry(jwt({ exp: 1790000000, sub: 'zoë小' })), 1790000000_000);
   for (const none of ['', 'x', 'a.b.c', jwt({}), jwt({ exp: 'soon' })]) assert.equal(expiry(none), undefined);
+});
+
+test('the types name all that there is, and nothing else', async () => {
+  const types = await readFile(new URL('../../herald.d.ts', import.meta.url), 'utf8');
+  const names = [...types.matchAll(/^export (?:class|function) (\w+)/gm)].map(([, name]) => name);
+  assert.deepEqual(names.sort(), Object.keys(library).sort());
+  const [, body] = /^export class Herald \{\n(.*?)^\}/ms.exec(types);
+  const members = new Set([...body.matchAll(/^  (?:readonly )?(\w+)[(<:]/gm)].map(([, name]) => name));
+  const made = new Herald({ url: 'http://h', token: 't' });
+  const own = Object.getOwnPropertyNames(Object.getPrototypeOf(made));
+  assert.deepEqual([...members].sort(), [...new Set([...own, ...Object.keys(made)])].sort());
 });

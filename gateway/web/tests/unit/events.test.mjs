@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 
-import { client, pass, seconds, settled } from './fakes.mjs';
+import { FakeSocket, client, pass, seconds, settled } from './fakes.mjs';
 
 beforeEach(() => mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'], now: 1_800_000_000_000 }));
 afterEach(() => mock.timers.reset());
@@ -157,4 +157,25 @@ test('whom one watches stands in the URL of the stream', async () => {
   assert.deepEqual(streams.at(-1).url.searchParams.getAll('watch'), ['bob']);
   assert.equal(streams.at(-1).url.searchParams.get('cursor'), 'e@0:1');
   herald.close();
+});
+
+test('where there are no events either, WebSockets are tried again', async () => {
+  for (const status of [404, 405, 502]) {
+    const served = server();
+    served.answers.refuse = () => ({ status, text: 'a proxy' });
+    const { herald } = client({ WebSocket: FakeSocket, fetch: served.fetch });
+    herald.connect();
+    await settled();
+    for (let i = 0; i < 2; i++) {
+      FakeSocket.last.end(1006);
+      await pass(1000);
+    }
+    assert.equal(served.streams.length, 1, String(status));
+    const before = FakeSocket.made.length;
+    await pass(4000);
+    assert.ok(FakeSocket.made.length > before, `${status}: a WebSocket again`);
+    FakeSocket.last.welcome();
+    assert.equal(herald.transport, 'websocket');
+    herald.close();
+  }
 });
