@@ -41,6 +41,7 @@ pub mod prometheus;
 pub mod raw;
 pub mod restarts;
 pub mod short;
+pub mod soak;
 pub mod storm;
 pub mod sweep;
 pub mod tls;
