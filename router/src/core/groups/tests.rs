@@ -5,16 +5,22 @@ use herald_proto::{
 };
 
 use super::*;
-use crate::{bus::memory, config::LogSettings, policy::Policy};
+use crate::{
+    bus::{Bus, memory},
+    config::LogSettings,
+    policy::Policy,
+};
+
+mod between;
+
+fn router(bus: Bus) -> Router {
+    Router::new(bus, Policy::default(), Names::new("herald"))
+}
 
 /// Two routers of one cluster.
 fn routers() -> [Router; 2] {
     let bus = memory::bus(LogSettings::default().limits());
-    let policy = Policy {
-        client_join: vec!["*".to_owned()],
-        ..Policy::default()
-    };
-    [(); 2].map(|()| Router::new(bus.clone(), policy.clone(), Names::new("herald")))
+    [(); 2].map(|()| router(bus.clone()))
 }
 
 fn command(dedup: &str) -> MemberCommand {
@@ -92,4 +98,41 @@ async fn what_was_told_and_not_done_is_done_when_it_is_asked_again() {
     told(false, "2").await;
     router.leave(command("2")).await.unwrap();
     assert!(!is_member(&router).await);
+}
+
+/// What the log says last of a membership, and what the bucket says, is the same, whoever changed it at the same time.
+#[tokio::test]
+async fn of_two_changes_at_once_the_later_one_in_the_log_stands() {
+    for joins_again in [false, true] {
+        let [other, _] = routers();
+        other.join(command("1")).await.unwrap();
+        let bus = other.bus.clone();
+        let meanwhile = {
+            let other = other.clone();
+            async move {
+                other.leave(command("2")).await.unwrap();
+                if joins_again {
+                    other.join(command("3")).await.unwrap();
+                }
+            }
+        };
+        let late = router(Bus {
+            kv: std::sync::Arc::new(between::Between::new(bus.kv.clone(), meanwhile)),
+            ..bus
+        });
+        late.leave(command("4")).await.unwrap();
+        let page = other.bus.log.read(&Target::user("bob"), 0, 100).await.unwrap();
+        let orders = page.entries.iter().map(|entry| {
+            let stored = herald_proto::cluster::Stored::decode(entry.payload.clone()).unwrap();
+            match stored.control.unwrap().order {
+                Some(Order::Group(change)) => change.joined,
+                order => panic!("{order:?}"),
+            }
+        });
+        assert_eq!(
+            orders.last(),
+            Some(is_member(&other).await),
+            "joins again: {joins_again}"
+        );
+    }
 }
