@@ -76,6 +76,7 @@ pub async fn start(
                 Err(error) => error,
             };
             patient.world.board.closed(format!("a sender: {}", error.kind()));
+            line.end().await;
             line = loop {
                 sleep(PAUSE).await;
                 match Line::open(&patient).await {
@@ -95,7 +96,7 @@ pub async fn start(
 struct Line {
     writer: Writer,
     words: mpsc::Receiver<Word>,
-    _reading: JoinSet<()>,
+    reading: JoinSet<()>,
 }
 
 impl Line {
@@ -110,17 +111,18 @@ impl Line {
             // Where nobody hears it the line is given up already.
             let _ = tell.send(Word::Ended(error)).await;
         });
-        let mut line = Self {
-            writer,
-            words,
-            _reading: reading,
-        };
+        let mut line = Self { writer, words, reading };
         loop {
             match line.word().await? {
                 Word::Ready => return Ok(line),
                 other => line.heed(other).await?,
             }
         }
+    }
+
+    /// Nothing is heard any more: what the next connection gives again must not be taken for doubled on this one.
+    async fn end(mut self) {
+        self.reading.shutdown().await;
     }
 
     async fn word(&mut self) -> Result<Word, WireError> {
