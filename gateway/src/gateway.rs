@@ -3,14 +3,14 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Weak,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::future;
-use herald_proto::{CloseCode, subject::Names};
+use herald_proto::subject::Names;
 use herald_router::{bus::Bus, config::Faults, events::Emitter, health::Canary};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
@@ -55,6 +55,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 mod article;
 mod connect;
+mod draining;
 mod happened;
 
 pub use connect::{Admitted, Refused, start};
@@ -101,7 +102,7 @@ pub struct Gateway {
     /// No new connections.
     pub stop: CancellationToken,
     next_connection: AtomicU64,
-    open: dashmap::DashMap<u64, Arc<Conn>>,
+    open: draining::Open,
 }
 
 impl Gateway {
@@ -288,26 +289,9 @@ impl Gateway {
         self.open.len()
     }
 
-    /// Closes all connections, spread evenly over `window`, so that clients do not come back all at once; each at some
-    /// moment of its own share of the time, so that those of several nodes do not fall together.
+    /// Closes all connections over `window`.
     pub async fn drain(&self, window: Duration) {
-        let conns: Vec<Weak<Conn>> = self.open.iter().map(|entry| Arc::downgrade(entry.value())).collect();
-        let started = tokio::time::Instant::now();
-        #[allow(clippy::cast_precision_loss)] // far below 2^53
-        let share = window.as_secs_f64() / conns.len().max(1) as f64;
-        #[allow(clippy::cast_precision_loss)]
-        for (i, conn) in conns.iter().enumerate() {
-            let at = share * (i as f64 + rand::random::<f64>());
-            tokio::time::sleep_until(started + Duration::from_secs_f64(at)).await;
-            // Most have gone by then, or would have.
-            if let Some(conn) = conn.upgrade() {
-                conn.close(CloseCode::ShuttingDown);
-            }
-        }
-        // Those that were being upgraded when it began.
-        for entry in &self.open {
-            entry.value().close(CloseCode::ShuttingDown);
-        }
+        draining::close_all(&self.open, window).await;
     }
 }
 

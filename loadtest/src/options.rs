@@ -66,6 +66,13 @@ pub struct Options {
     /// Over connections like all others, or over the application's HTTP interface
     #[arg(long, value_enum, help_heading = "Load")]
     pub via: Option<ViaName>,
+    /// The cluster is meant to fail meanwhile: connections that end and connects that fail are counted and no fault, and
+    /// senders send again, one message at a time and under a key, until it is answered
+    #[arg(long, conflicts_with_all = ["ephemeral", "via"], help_heading = "Load")]
+    pub through_faults: bool,
+    /// Number in the names of users and groups, so that another run meets the same [default: at random]
+    #[arg(long, value_name = "NUMBER", help_heading = "Load")]
+    pub names: Option<u32>,
     /// Those who send [default: by rate and groups]
     #[arg(long, help_heading = "Load")]
     pub senders: Option<usize>,
@@ -117,6 +124,7 @@ impl Options {
             // Those that are published to where clients connect.
             (None, None) => addresses.first().cloned(),
         };
+        let run = rand::random_range(1..1_000_000);
         let minted = !matches!(self.target, Kind::Centrifugo) || self.secret != DEV_SECRET;
         Ok(Server {
             kind: self.target,
@@ -128,13 +136,15 @@ impl Options {
                 kid: self.kid.clone(),
             }),
             app: self.app.clone(),
-            run: rand::random_range(1..1_000_000),
+            run,
+            names: self.names.unwrap_or(run),
             durable: !self.ephemeral,
         })
     }
 
     pub fn via(&self) -> Via {
         match (self.via, self.target) {
+            _ if self.through_faults => Via::Patient,
             (Some(ViaName::Socket), _) | (None, Kind::Herald | Kind::HeraldProto | Kind::WsId) => Via::Socket,
             (Some(ViaName::Api), _) | (None, _) => Via::Api,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -47,8 +47,10 @@ pub struct Server {
     pub minter: Option<Minter>,
     /// Of a Pusher application.
     pub app: String,
-    /// Stands in all names, so that runs do not meet.
+    /// Stands in all messages, so that runs do not meet.
     pub run: u32,
+    /// Stands in the names of users and groups.
+    pub names: u32,
     pub durable: bool,
 }
 
@@ -125,6 +127,11 @@ pub trait Peer: Send + Sync {
     /// An error where this peer has no such thing.
     fn publish(&self, to: To, body: &str, id: u32) -> Result<Publish>;
 
+    /// The same under a key, so that it is stored once however often it is sent.
+    fn publish_under(&self, _key: &str, _to: To, _body: &str, _id: u32) -> Result<Publish> {
+        bail!("this target knows no keys");
+    }
+
     /// Whether commands of a connection are answered.
     fn answers(&self) -> bool {
         false
@@ -151,11 +158,11 @@ impl Server {
     }
 
     pub fn user(&self, number: usize) -> String {
-        format!("lt{}-{number}", self.run)
+        format!("lt{}-{number}", self.names)
     }
 
     pub fn group(&self, number: u32) -> String {
-        format!("lt{}-g{number}", self.run)
+        format!("lt{}-g{number}", self.names)
     }
 }
 

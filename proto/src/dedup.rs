@@ -34,19 +34,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Few, so that often all parts of two ids are the same but one.
+    fn part() -> impl Strategy<Value = String> {
+        "[a.=]{1,2}"
+    }
+
     fn target() -> impl Strategy<Value = Target> {
         prop_oneof![
-            "[a.=b]{1,3}".prop_map(Target::user),
-            "[a.=b]{1,3}".prop_map(Target::group),
+            part().prop_map(Target::user),
+            part().prop_map(Target::group),
             Just(Target::All),
         ]
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
         #[test]
         fn one_sender_target_and_key_make_one_id(
-            a in ("[a.=b]{1,3}", "[a.=b]{1,3}", target()),
-            b in ("[a.=b]{1,3}", "[a.=b]{1,3}", target()),
+            a in (part(), part(), target()),
+            b in (part(), part(), target()),
         ) {
             let made = |x: &(String, String, Target)| id(Origin::Key { user: &x.0, key: &x.1 }, &x.2);
             prop_assert_eq!(made(&a) == made(&b), a == b);

@@ -215,3 +215,6 @@ async fn spawn(router: &Router, request: Request, permits: &Arc<Semaphore>, task
         drop(permit);
     });
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use herald_proto::limits;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
@@ -47,6 +48,9 @@ pub struct Outcome {
 /// How long after the last fault all must be well.
 const HEALED_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long after the last client has come, or gone, presence must be right: as long as a lease, and what asking takes.
+const PRESENT_WITHIN: Duration = limits::LEASE.saturating_add(Duration::from_secs(2));
+
 /// Must run in a network and a mount namespace of its own, which `tests/chaos` makes.
 pub async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let mut rng = StdRng::seed_from_u64(plan.seed);
@@ -63,11 +67,12 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let memberships = members.end(end).await;
     let records = clients.records(end).await;
     let delivered = records.complete.map(|at| at.saturating_duration_since(healed));
-    let present = truth::until_right(&records.online(), end).await;
+    let due = records.complete.map_or(end, |all_back| all_back + PRESENT_WITHIN);
+    let present = truth::until_right(&records.online(), due).await;
     let present = present.map(|at| at.saturating_duration_since(healed));
     let halved = records.halve();
     let halved_at = Instant::now();
-    let left = truth::until_right(&halved, halved_at + HEALED_WITHIN).await;
+    let left = truth::until_right(&halved, halved_at + PRESENT_WITHIN).await;
     let left = left.map(|at| at.saturating_duration_since(halved_at));
     let mut verdict = check::judge(&records.told, &records.faults);
     verdict.memberships = truth::wrong_memberships(&memberships).await;

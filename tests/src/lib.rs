@@ -42,6 +42,7 @@ pub mod raw;
 pub mod relay;
 pub mod restarts;
 pub mod short;
+pub mod soak;
 pub mod storm;
 pub mod sweep;
 pub mod tls;

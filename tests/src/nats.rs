@@ -145,6 +145,10 @@ impl NatsServer {
         self.child.as_ref().expect("it runs").id()
     }
 
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         kill_process(id.expect("a process id"), signal).expect("the signal is delivered");

@@ -3,7 +3,12 @@
 
 use std::time::Duration;
 
-use herald_tests::{client::Client, cluster::Cluster};
+use herald_tests::{
+    client::{Client, Dialect, Event, Upgrade},
+    cluster::Cluster,
+    token,
+};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Enough to be in the middle of it when a router dies.
@@ -112,4 +117,21 @@ async fn a_router_that_is_asked_to_stop_is_not_missed() {
     alice.say(json!({"user": "bob"}), json!("end")).await;
     let heard = bob.await.expect("bob hears to the end");
     assert_eq!(heard, (0..=MESSAGES).map(Value::from).collect::<Vec<_>>());
+}
+
+/// The close code for those who do not say it tells them not to come back.
+#[tokio::test]
+async fn who_says_in_time_who_it_is_is_let_in_however_long_the_routers_take() {
+    let cluster = Cluster::start_with_gateways(1, 1, "[limits]\nconnect_timeout = \"500ms\"\n").await;
+    cluster.routers[0].signal(Signal::STOP);
+    let upgrade = Upgrade::to(cluster.gateways[0].public()).dialect(Dialect::Json);
+    let (mut client, _) = upgrade.try_open().await.unwrap();
+    client.start(json!({"connect": {"token": token::dev("alice")}})).await;
+    // Far longer than the client has.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.routers[0].signal(Signal::CONT);
+    match client.event().await {
+        Event::Frame(frame) => assert_eq!(frame["connected"]["user"], "alice", "{frame}"),
+        other => panic!("{other:?}"),
+    }
 }

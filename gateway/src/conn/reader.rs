@@ -11,7 +11,10 @@ use bytes::Bytes;
 use herald_proto::CloseCode;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 use tokio_rustls::server::TlsStream;
 
 use super::{
@@ -154,10 +157,8 @@ impl Reader {
     async fn read(&mut self) -> Ending {
         if !self.conversation.is_welcomed() {
             let wait = self.conversation.gateway.limits.now().connect_timeout;
-            match Box::pin(tokio::time::timeout(wait, self.first_frame())).await {
-                Ok(Ok(())) => {}
-                Ok(Err(ending)) => return ending,
-                Err(_) => return Ending::Code(CloseCode::NoConnect),
+            if let Err(ending) = Box::pin(self.first_frame(Instant::now() + wait)).await {
+                return ending;
             }
         }
         loop {
@@ -174,12 +175,19 @@ impl Reader {
         }
     }
 
-    /// Until the client is known.
-    async fn first_frame(&mut self) -> Result<(), Ending> {
+    /// Until the client is known. What it sends must come by `end`; what is done about it has deadlines of its own, and takes
+    /// nothing of the client's time.
+    async fn first_frame(&mut self, end: Instant) -> Result<(), Ending> {
         while !self.conversation.is_welcomed() {
+            let late = Ending::Code(CloseCode::NoConnect);
             let socket = self.conversation.conn.socket().ok_or(Ending::Peer(None))?;
-            self.receiver.readable(socket).await.map_err(|_| Ending::Peer(None))?;
+            let readable = timeout_at(end, self.receiver.readable(socket)).await;
+            readable.map_err(|_| late)?.map_err(|_| Ending::Peer(None))?;
             self.burst().await?;
+            // Somebody who always has more to say is not waited for either.
+            if Instant::now() >= end && !self.conversation.is_welcomed() {
+                return Err(late);
+            }
         }
         Ok(())
     }

@@ -3,6 +3,8 @@ use std::time::Duration;
 use super::*;
 use crate::event::{Call, Connect};
 
+mod machine;
+
 fn session(connected: bool) -> Session {
     let mut session = Session::new();
     if connected {

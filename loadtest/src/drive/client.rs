@@ -89,6 +89,13 @@ impl Memory {
         streams[place].1.hear(stamp.number)
     }
 
+    /// From where it goes on when it comes back.
+    pub fn keep(&self, cursor: Option<String>) {
+        if cursor.is_some() {
+            self.state.lock().cursor = cursor;
+        }
+    }
+
     fn come_back(&self) -> Option<String> {
         let mut state = self.state.lock();
         for (_, order) in &mut state.streams {
@@ -172,15 +179,13 @@ impl<'a> Conversation<'a> {
         }
         match self.world.peer.hear(&self.memory.who, frame) {
             Heard::Ready { cursor, gap } => {
-                if let Some(cursor) = cursor {
-                    self.memory.state.lock().cursor = Some(cursor);
-                }
+                self.memory.keep(cursor);
                 if gap {
                     self.world.board.gap();
                 }
                 self.is_ready(on_ready);
             }
-            Heard::Cursor(cursor) => self.memory.state.lock().cursor = Some(cursor),
+            Heard::Cursor(cursor) => self.memory.keep(Some(cursor)),
             Heard::Gap => self.world.board.gap(),
             Heard::Reply(reply) => return Ok(Some(reply)),
             Heard::Refused(reason) => return Err(WireError::Closed { code: 0, reason }),

@@ -31,6 +31,7 @@ use crate::{
 };
 
 mod api;
+mod patient;
 mod socket;
 
 /// Messages that wait for one sender; then the schedule waits, and latency goes on counting.
@@ -43,6 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Via {
     /// Over connections like all others.
     Socket,
+    /// The same, but through faults of the cluster.
+    Patient,
     /// Over HTTP, to [`Server::api`].
     Api,
 }
@@ -108,14 +111,18 @@ impl Senders {
             let (queue, jobs) = mpsc::channel(QUEUE);
             senders.queues.push(queue);
             match via {
-                Via::Socket => {
+                Via::Socket | Via::Patient => {
                     let memory = Arc::new(Memory::new(Who {
                         number: Who::SENDERS + index,
                         groups,
                     }));
                     senders.memories.push(Arc::clone(&memory));
                     let (world, stats) = (Arc::clone(&senders.world), Arc::clone(&senders.stats));
-                    socket::start(world, stats, memory, jobs, size).await?;
+                    if via == Via::Patient {
+                        patient::start(world, stats, memory, jobs, size).await?;
+                    } else {
+                        socket::start(world, stats, memory, jobs, size).await?;
+                    }
                 }
                 Via::Api => api::start(
                     Arc::clone(&senders.world),

@@ -260,8 +260,9 @@ impl<'a> Stage<'a> {
         self.bar.set_message("closing");
         let samples = self.watch.samples();
         let ticks = std::mem::take(&mut *self.crew.ticks.lock());
-        tally::counts(&mut self.run, self.senders.as_ref(), &self.settled, &self.sent);
-        tally::clients(&mut self.run, &ticks, self.clients);
+        let faults = self.options.through_faults;
+        tally::counts(&mut self.run, self.senders.as_ref(), &self.settled, &self.sent, faults);
+        tally::clients(&mut self.run, &ticks, self.clients, faults);
         tally::costs(&mut self.run, &self.marks, self.watch.servers());
         let sent = self
             .senders

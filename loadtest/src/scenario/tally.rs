@@ -44,8 +44,14 @@ impl Marks {
     }
 }
 
-/// Messages: sent, answered, heard, lost.
-pub fn counts(run: &mut Run, senders: Option<&Senders>, settled: &[Settled], sent: &BTreeMap<Stream, u64>) {
+/// Messages: sent, answered, heard, lost. `through_faults`: what happened to senders' connections is no fault.
+pub fn counts(
+    run: &mut Run,
+    senders: Option<&Senders>,
+    settled: &[Settled],
+    sent: &BTreeMap<Stream, u64>,
+    through_faults: bool,
+) {
     let mut count = |name: &str, value: u64| run.counts.insert(name.to_owned(), value);
     let Some(senders) = senders else {
         return;
@@ -85,9 +91,11 @@ pub fn counts(run: &mut Run, senders: Option<&Senders>, settled: &[Settled], sen
     run.faults
         .extend(settled.iter().flat_map(|part| part.examples.iter().cloned()).take(5));
     let board = senders.board().tick();
-    let theirs = board.totals.errors.iter().chain(&board.totals.closes);
-    run.faults
-        .extend(theirs.map(|(what, count)| format!("{what} ({count} times)")));
+    if !through_faults {
+        let theirs = board.totals.errors.iter().chain(&board.totals.closes);
+        run.faults
+            .extend(theirs.map(|(what, count)| format!("{what} ({count} times)")));
+    }
     for (name, recorder) in [("answer", &stats.answer), ("send lag", &stats.lag)] {
         let histogram = recorder.take();
         if !histogram.is_empty() {
@@ -96,8 +104,8 @@ pub fn counts(run: &mut Run, senders: Option<&Senders>, settled: &[Settled], sen
     }
 }
 
-/// Connections: made, failed, closed.
-pub fn clients(run: &mut Run, ticks: &[(usize, Tick)], clients: usize) {
+/// Connections: made, failed, closed. `through_faults`: only gaps are faults.
+pub fn clients(run: &mut Run, ticks: &[(usize, Tick)], clients: usize, through_faults: bool) {
     let mut latest = BTreeMap::new();
     for (worker, tick) in ticks {
         latest.insert(*worker, tick);
@@ -115,10 +123,15 @@ pub fn clients(run: &mut Run, ticks: &[(usize, Tick)], clients: usize) {
         ("gaps_told", totals.gaps),
     ];
     run.counts.extend(counts.map(|(name, value)| (name.to_owned(), value)));
+    if totals.gaps > 0 {
+        run.faults.push(format!("{} gaps were told", totals.gaps));
+    }
+    if through_faults {
+        return;
+    }
     let told = [
         ("connects failed", totals.failed_connects),
         ("connections were closed by the server", closes),
-        ("gaps were told", totals.gaps),
     ];
     for (what, value) in told {
         if value > 0 {

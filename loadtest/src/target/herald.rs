@@ -133,6 +133,12 @@ impl Peer for Herald {
         Ok(Publish::Frame(Outgoing::Text(frame.to_string().into_bytes())))
     }
 
+    fn publish_under(&self, key: &str, to: To, body: &str, id: u32) -> Result<Publish> {
+        let send = json!({"to": target(&self.server, to), "body": body, "durable": true, "key": key});
+        let frame = json!({"id": id, "send": send});
+        Ok(Publish::Frame(Outgoing::Text(frame.to_string().into_bytes())))
+    }
+
     fn answers(&self) -> bool {
         !self.by_api
     }

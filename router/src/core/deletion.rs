@@ -41,7 +41,7 @@ impl Router {
         }
         let target = Target::group(group.as_str());
         let order = Order::GroupDeleted(GroupDeleted {});
-        let sequence = self.order(&target, order, &command.dedup).await?;
+        let sequence = self.order(&target, order, &command.dedup).await?.sequence;
         // Asked again, for a replica may have lagged; and who has joined since the order stays.
         let standing = kv.select(Bucket::Groups, &members).await?.entries;
         let ended = standing
@@ -95,7 +95,7 @@ impl Router {
             through: last.min(before - 1),
         };
         let order = Order::Purged(purged);
-        let sequence = self.order(&target, order, &command.dedup).await?;
+        let sequence = self.order(&target, order, &command.dedup).await?.sequence;
         // Asked again, what was told first holds.
         let told = self.first_of(sequence).await?;
         let told = told.as_ref().and_then(purged_by).unwrap_or(&purged);

@@ -171,7 +171,7 @@ impl Router {
     }
 
     /// Puts an order to the gateways into a target's log, in order with all else that its members get.
-    pub(super) async fn order(&self, target: &Target, order: Order, dedup: &str) -> Result<u64, Failure> {
+    pub(super) async fn order(&self, target: &Target, order: Order, dedup: &str) -> Result<Appended, Failure> {
         let entry = Stored {
             id: id::message_id(),
             time: id::now_ms(),
@@ -179,8 +179,7 @@ impl Router {
             ..Stored::default()
         };
         let payload = Bytes::from(entry.encode_to_vec());
-        let appended = self.append(target, payload, dedup).await?;
-        Ok(appended.sequence)
+        self.append(target, payload, dedup).await
     }
 
     /// Makes the gateways look whether they have this. Without it they still do, with their next sweep.

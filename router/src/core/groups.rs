@@ -9,10 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use herald_proto::{
-    ErrorCode, Target,
+    ErrorCode,
     cluster::{
-        ConnectBatch, ConnectCommand, Done, GroupChange, Groups, MemberCommand, MemberLeft, Membership, Reply,
-        ReplyBatch, control::Order, reply,
+        ConnectBatch, ConnectCommand, Done, Groups, MemberCommand, MemberLeft, Membership, Reply, ReplyBatch, reply,
     },
     id, subject,
 };
@@ -27,6 +26,8 @@ use crate::{
     failure::Failure,
     watches,
 };
+
+mod told;
 
 /// A token's groups are joined this many at a time.
 const JOINS_AT_ONCE: usize = 16;
@@ -80,7 +81,11 @@ impl Router {
             let nothing = self.bus.kv.change(Bucket::Groups, &key, None, &seen).await;
             return unless_contended(nothing.map(|_| 0));
         }
-        let sequence = self.tell(user, group, false, &turned(&command.dedup, turn)).await?;
+        let told = self.tell(user, group, false, &turned(&command.dedup, turn)).await?;
+        let sequence = told.sequence;
+        if told.superseded {
+            return Ok(Some(sequence));
+        }
         self.tell_application(user, group, false).await;
         let deleted = self.bus.kv.change(Bucket::Groups, &key, None, &seen).await;
         if unless_contended(deleted)?.is_none() {
@@ -171,8 +176,6 @@ impl Router {
     async fn add_member(&self, user: &str, group: &str, dedup: &str) -> Result<u64, Failure> {
         for turn in 0..TURNS {
             if let Some(sequence) = self.try_add_member(user, group, &turned(dedup, turn)).await? {
-                // The watch will say so too, a little later; what this router answers is true at once.
-                self.directory.write().put_member(group, user, sequence);
                 return Ok(sequence);
             }
         }
@@ -191,14 +194,17 @@ impl Router {
             }
             // The two disagree: a write tells who is right.
             let same = Some(entry.value.clone());
-            let written = self.bus.kv.change(Bucket::Groups, &key, same, &seen).await;
-            return unless_contended(written.map(|_| start));
+            return self.write_member(user, group, same, &seen, start).await;
         }
         let limit = self.policy().groups_per_user;
         if self.directory.read().group_count_of(user) >= limit {
             return Err(Failure::forbidden(format!("in {limit} groups already, the limit")));
         }
-        let from_sequence = self.tell(user, group, true, dedup).await?;
+        let told = self.tell(user, group, true, dedup).await?;
+        let from_sequence = told.sequence;
+        if told.superseded {
+            return Ok(Some(from_sequence));
+        }
         let log = self.bus.log.id().borrow().clone();
         let value = Membership {
             log: log.map(|id| id.to_string()).unwrap_or_default(),
@@ -206,23 +212,32 @@ impl Router {
         };
         let value = Bytes::from(value.encode_to_vec());
         self.tell_application(user, group, true).await;
-        let written = self.bus.kv.change(Bucket::Groups, &key, Some(value), &seen).await;
-        unless_contended(written.map(|_| from_sequence))
+        self.write_member(user, group, Some(value), &seen, from_sequence).await
+    }
+
+    /// None: somebody else has changed the membership since it was `seen`.
+    async fn write_member(
+        &self,
+        user: &str,
+        group: &str,
+        value: Option<Bytes>,
+        seen: &Standing,
+        from_sequence: u64,
+    ) -> Result<Option<u64>, Failure> {
+        let key = subject::key(&[group, user]);
+        let written = self.bus.kv.change(Bucket::Groups, &key, value, seen).await;
+        let written = unless_contended(written)?;
+        if written.is_some() {
+            // The watch will say so too, a little later; what this router answers is true at once.
+            self.directory.write().put_member(group, user, from_sequence);
+        }
+        Ok(written.map(|_| from_sequence))
     }
 
     /// Before it is done: one who asks again, because this router died, is told that nothing has changed.
     async fn tell_application(&self, user: &str, group: &str, joined: bool) {
         let event = || Event::new(Kind::Group, user, json!({ "group": group, "joined": joined }));
         self.events.emit_first(Kind::Group, event).await;
-    }
-
-    /// Tells the user's gateways and clients of a change, and says from which offset on it holds.
-    async fn tell(&self, user: &str, group: &str, joined: bool, dedup: &str) -> Result<u64, Failure> {
-        let change = GroupChange {
-            group: group.to_owned(),
-            joined,
-        };
-        self.order(&Target::user(user), Order::Group(change), dedup).await
     }
 
     /// Reads follow writes: before anybody is told "not a member", the leader is asked.
@@ -266,3 +281,6 @@ fn turned(dedup: &str, turn: u32) -> String {
         turn => format!("{dedup}.{turn}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

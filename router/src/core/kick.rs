@@ -27,13 +27,8 @@ impl Router {
             self.revoke(&command.user, command.time).await?;
             self.end_sessions(&command.user).await?;
         }
-        let sequence = self
-            .order(
-                &Target::user(command.user.as_str()),
-                Order::Kick(Kick {}),
-                &command.dedup,
-            )
-            .await?;
+        let user = Target::user(command.user.as_str());
+        let sequence = self.order(&user, Order::Kick(Kick {}), &command.dedup).await?.sequence;
         Ok(reply::Reply::Done(Done {
             sequence,
             ..Done::default()
@@ -62,7 +57,8 @@ impl Router {
         };
         kv.delete(Bucket::Presence, &presence.key()).await?;
         let order = Order::EndSession(EndSession { session, kicked });
-        let sequence = self.order(&Target::user(user.as_str()), order, &dedup).await?;
+        let user = Target::user(user.as_str());
+        let sequence = self.order(&user, order, &dedup).await?.sequence;
         Ok(reply::Reply::Done(Done {
             sequence,
             ..Done::default()

@@ -99,7 +99,8 @@ impl Router {
             let dedup = format!("{}.{i}", command.dedup);
             sequence = self
                 .order(&Target::user(command.user.as_str()), Order::Replace(replace), &dedup)
-                .await?;
+                .await?
+                .sequence;
         }
         Ok(reply::Reply::Done(Done {
             sequence,

@@ -16,7 +16,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Answers must be right so often, one after another: any router may give them.
 const ASKED: usize = 4;
 
-/// When every gateway's answers about these users became right for good; None: not before `end`.
+/// When every gateway's answers about these users became right for good; None: not by `end`.
 pub async fn until_right(truth: &BTreeMap<String, u64>, end: Instant) -> Option<Instant> {
     let users: Vec<&String> = truth.keys().collect();
     let mut right: Option<(Instant, usize)> = None;
@@ -31,11 +31,10 @@ pub async fn until_right(truth: &BTreeMap<String, u64>, end: Instant) -> Option<
             (true, None) => Some((Instant::now(), 1)),
             (true, Some((since, times))) => Some((since, times + 1)),
         };
-        if let Some((since, ASKED)) = right {
-            return Some(since);
-        }
-        if Instant::now() >= end {
-            return None;
+        match right {
+            Some((since, ASKED)) => return (since <= end).then_some(since),
+            None if Instant::now() >= end => return None,
+            _ => {}
         }
         sleep(Duration::from_millis(250)).await;
     }

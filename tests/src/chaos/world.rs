@@ -201,7 +201,7 @@ fn router_config(place: Place) -> String {
     let nats = nats_urls();
     format!(
         "node = \"{node}\"\ndrain = \"2s\"\n[admin]\nlisten = \"{}\"\n{nats}[policy]\nclient_join = [\"*\"]\n\
-         [log]\nmax_bytes = \"64MiB\"\nreplicas = 3\n",
+         [log]\nmax_bytes = \"64MiB\"\nreplicas = 3\n[events]\nmax_bytes = \"16MiB\"\n",
         place.admin()
     )
 }

@@ -1,5 +1,7 @@
 use super::*;
 
+mod machine;
+
 fn frame(n: usize) -> Bytes {
     vec![b'x'; n].into()
 }
