@@ -136,3 +136,16 @@ async fn of_two_changes_at_once_the_later_one_in_the_log_stands() {
         );
     }
 }
+
+/// The outcome of its leave is unknown, and it may be on its way still.
+#[tokio::test]
+async fn once_a_member_is_told_that_it_has_joined_no_older_leave_ends_that() {
+    let [router, _] = routers();
+    router.join(command("1")).await.unwrap();
+    let key = subject::key(&["g", "bob"]);
+    let seen = router.bus.kv.look(Bucket::Groups, &key).await.unwrap();
+    router.join(command("2")).await.unwrap();
+    let late = router.bus.kv.change(Bucket::Groups, &key, None, &seen).await;
+    assert_eq!(late, Err(BusError::Conflict));
+    assert!(is_member(&router).await);
+}
