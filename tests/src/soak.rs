@@ -66,6 +66,12 @@ pub async fn run(plan: Plan) -> Outcome {
             .push(Levels::of(&world.gateways, &world.routers, &world.nats).await);
         eprintln!("{:6.1} s  day {day} is over", begun.elapsed().as_secs_f64());
     }
+    let left = levels::left_connections(&world.nats).await;
+    if left > 0 {
+        outcome
+            .faults
+            .push(format!("{left} keys of connections that are gone stay"));
+    }
     outcome
 }
 

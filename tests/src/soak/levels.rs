@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     metrics::Metrics,
@@ -13,8 +13,12 @@ use crate::{
     usage::Usage,
 };
 
-/// Buckets of `--dev`.
-const BUCKETS: [&str; 6] = ["PRESENCE", "GROUPS", "SESSIONS", "REVOKED", "CURSORS", "HOOKS"];
+/// Buckets of `--dev`. In that of presence markers of what was deleted stand for a while, and the keys of a gateway that was killed
+/// for a minute, so that it has no level from day to day: see [`left_connections`].
+const BUCKETS: [&str; 5] = ["GROUPS", "SESSIONS", "REVOKED", "CURSORS", "HOOKS"];
+const PRESENCE: &str = "herald-dev_PRESENCE";
+/// Longer than the keys of a gateway that was killed stand.
+const SETTLED: Duration = Duration::from_secs(100);
 /// For the servers' answers to a question that all of them hear.
 const ANSWERS: Duration = Duration::from_secs(2);
 
@@ -59,6 +63,22 @@ impl Levels {
 
     fn memory(&mut self, of: &str, id: u32) {
         self.put(of, "memory", Usage::of(id).memory as f64 / f64::from(1 << 20));
+    }
+}
+
+/// How many keys still tell of connections when all have gone, and stay.
+pub(super) async fn left_connections(nats: &NatsCluster) -> usize {
+    let end = Instant::now() + SETTLED;
+    let jetstream = async_nats::jetstream::new(nats.client().await);
+    let bucket = jetstream.get_key_value(PRESENCE).await.expect("the bucket is there");
+    loop {
+        let keys = bucket.keys().await.expect("NATS is there");
+        let keys: Vec<String> = keys.try_collect().await.expect("all keys");
+        let left = keys.iter().filter(|key| key.starts_with("u.")).count();
+        if left == 0 || Instant::now() >= end {
+            return left;
+        }
+        sleep(Duration::from_secs(1)).await;
     }
 }
 

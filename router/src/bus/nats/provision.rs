@@ -78,12 +78,15 @@ impl Supervisor {
 
     async fn keep(&mut self) {
         let mut connection = self.shared.link.connection();
+        let mut live = self.shared.wire.current();
         loop {
             let up = connection.borrow_and_update().up;
+            live.mark_unchanged();
             let pause = if up { self.checked().await } else { self.lost() };
             tokio::select! {
                 // An error means that the client has ended, which only shutdown brings about.
                 Ok(()) = connection.changed() => {}
+                Ok(()) = live.changed() => {}
                 () = sleep(pause) => {}
                 () = self.shared.look.notified(), if up => sleep(SPACING).await,
             }
@@ -112,9 +115,13 @@ impl Supervisor {
                     *id = found;
                     new
                 });
+                self.failing = false;
+                if !self.comes_live() {
+                    self.tell_trouble(Some("live copies do not come yet"));
+                    return RETRY;
+                }
                 self.tell_trouble(None);
                 self.set_state(BusState::Ready);
-                self.failing = false;
                 CHECK
             }
             Err(ApiError::NotFound) => {
@@ -136,8 +143,14 @@ impl Supervisor {
         }
     }
 
+    /// At first, and after a loss. Where the connection for live copies alone is lost later, all else goes on, what is stored
+    /// comes by the sweep, and the canary tells.
+    fn comes_live(&self) -> bool {
+        *self.state.borrow() == BusState::Ready || *self.shared.wire.current().borrow()
+    }
+
     fn tell_trouble(&self, what: Option<&str>) {
-        *self.shared.trouble.lock() = what.map(|what| line(&format!("NATS' streams are not ready: {what}")));
+        *self.shared.trouble.lock() = what.map(|what| line(&format!("NATS is not ready: {what}")));
     }
 
     fn set_state(&self, new: BusState) {

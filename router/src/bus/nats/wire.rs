@@ -45,6 +45,8 @@ pub(super) struct Wire {
     table: Mutex<Table>,
     /// There is something to write.
     write: Notify,
+    /// There is a connection, and the server knows of all subscriptions.
+    current: watch::Sender<bool>,
 }
 
 /// A subscription; ends when dropped.
@@ -86,6 +88,7 @@ impl Wire {
         let wire = Arc::new(Self {
             table: Mutex::default(),
             write: Notify::new(),
+            current: watch::Sender::new(false),
         });
         let keeper = Keeper {
             wire: wire.clone(),
@@ -97,6 +100,11 @@ impl Wire {
         };
         tasks.spawn(async move { shutdown.run_until_cancelled(keeper.run()).await });
         Ok(wire)
+    }
+
+    /// Whether all that is subscribed to comes.
+    pub(super) fn current(&self) -> watch::Receiver<bool> {
+        self.current.subscribe()
     }
 
     /// Copies on `subject` to `deliver`, in the order of their coming, from the one task that reads: it must not block. When
@@ -181,6 +189,7 @@ impl Keeper {
             // Only now what was missed can be asked for without missing more.
             if known.await.is_ok() {
                 info!("live copies come");
+                self.wire.current.send_replace(true);
                 self.disturbed.send_modify(|count| *count += 1);
             }
             std::future::pending().await
@@ -191,6 +200,7 @@ impl Keeper {
             lost = self.keep_alive() => lost,
             () = disturb => Lost::Closed, // it never ends
         };
+        self.wire.current.send_replace(false);
         self.wire.table.lock().lost();
         self.metrics.lost();
         lost
