@@ -34,7 +34,7 @@ pub struct Constants {
     #[arg(long, default_value_t = 4.6)]
     pub sweep_ms: f64,
     /// Gateway: memory of a connection with NATS, KiB, its subscription included (`bars/idle`)
-    #[arg(long, default_value_t = 2.9)]
+    #[arg(long, default_value_t = 3.1)]
     pub connection_kib: f64,
     /// Gateway: memory of a group's subscription, KiB
     #[arg(long, default_value_t = 4.8)]
