@@ -137,7 +137,8 @@ pub trait PubSub: Send + Sync {
     async fn call(&self, subject: &str, message: Message, deadline: Duration) -> Result<Message>;
 
     /// Returns once everything that this process sent before, subscriptions included, has been taken in by the server
-    /// that it is connected to. Other servers of a cluster may learn of a subscription some milliseconds later.
+    /// that it is connected to. Other servers of a cluster may learn of a subscription some milliseconds later. Subscriptions to
+    /// live copies need it not: making one waits for as much.
     async fn fence(&self) -> Result<()>;
 
     fn state(&self) -> watch::Receiver<BusState>;

@@ -15,7 +15,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
     sync::{Notify, watch},
     task::yield_now,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
@@ -152,9 +152,14 @@ impl Keeper {
                 attempts += 1;
                 match connect(&server, &self.access, &self.name).await {
                     Ok(connected) => {
-                        (attempts, told) = (0, None);
+                        told = None;
                         servers = self.known(&connected.others);
+                        let begun = Instant::now();
                         let lost = self.serve(connected).await;
+                        // One that ends at once is not made again and again without a pause.
+                        if begun.elapsed() >= PING {
+                            attempts = 0;
+                        }
                         warn!(server = place(&server), %lost, "the connection for live copies was lost");
                         break;
                     }
