@@ -260,6 +260,13 @@ impl Conn {
         self.member.lock().clone()
     }
 
+    /// The user, and the session that its token belongs to.
+    pub fn caller(&self) -> Option<(Arc<str>, Option<Box<str>>)> {
+        let member = self.member.lock();
+        let member = member.as_ref()?;
+        Some((member.user.clone(), member.session.clone()))
+    }
+
     pub fn is_of(&self, user: &str) -> bool {
         let member = self.member.lock();
         member.as_ref().is_some_and(|member| *member.user == *user)

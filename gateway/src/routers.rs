@@ -1,14 +1,14 @@
 //! Asking the routers: every command of every client and of the server API goes through here.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use herald_proto::{
     ErrorCode,
     cluster::{
-        ConnectBatch, ConnectCommand, DeleteGroupCommand, Done, EndSessionCommand, GroupInfo, GroupPage, Groups,
-        History, HistoryCommand, KickCommand, MemberCommand, MembersCommand, Node, NodesCommand, PageCommand, Presence,
-        PresenceCommand, PurgeCommand, ReplaceCommand, Reply, SendCommand, Sent, User, UserCommand, UserPage, reply,
+        DeleteGroupCommand, Done, EndSessionCommand, GroupInfo, GroupPage, History, HistoryCommand, KickCommand,
+        MemberCommand, MembersCommand, Node, NodesCommand, PageCommand, Presence, PresenceCommand, PurgeCommand,
+        ReplaceCommand, Reply, User, UserCommand, UserPage, reply,
     },
     limits,
     subject::Names,
@@ -19,19 +19,14 @@ use herald_router::{
     telemetry::Span,
 };
 use prost::Message;
-use tokio_util::task::TaskTracker;
 
-use crate::{
-    batch::Batcher,
-    metrics::{self, Metrics},
-};
+use crate::metrics::{self, Metrics};
+use together::{Together, success};
+
+mod together;
 
 /// Before the second try, where the first failed at once: time for a router to come back or another to take over.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// Users that connect at once and are asked for together; and such requests under way at once.
-const TOGETHER: usize = 64;
-const FLIGHTS: usize = 8;
 
 /// The routers, whichever of them answers.
 #[derive(Clone)]
@@ -39,7 +34,7 @@ pub struct Routers {
     bus: Bus,
     names: Names,
     metrics: Metrics,
-    connects: Arc<Batcher<(ConnectCommand, Span), Result<Groups, Failure>>>,
+    together: Arc<Together>,
 }
 
 impl Routers {
@@ -48,7 +43,7 @@ impl Routers {
             bus,
             names,
             metrics,
-            connects: Arc::new(Batcher::new(TOGETHER, FLIGHTS)),
+            together: Arc::default(),
         }
     }
 
@@ -60,13 +55,6 @@ impl Routers {
             .request(&subject, Bytes::new(), deadline)
             .await
             .map(drop)
-    }
-
-    pub async fn send(&self, command: &SendCommand) -> Result<Sent, Failure> {
-        match self.ask("send", command).await? {
-            reply::Reply::Sent(sent) => Ok(sent),
-            other => Err(unexpected(&other)),
-        }
     }
 
     pub async fn join(&self, command: &MemberCommand) -> Result<Done, Failure> {
@@ -174,56 +162,19 @@ impl Routers {
         }
     }
 
-    /// A user's groups, those of the command joined before.
-    pub async fn connect(&self, command: ConnectCommand) -> Result<Groups, Failure> {
-        let answer = self.connects.ask((command, Span::current())).await;
-        answer.unwrap_or_else(|| Err(Failure::new(ErrorCode::Unavailable, "the node is ending")))
-    }
-
-    /// Works until dropped.
-    pub async fn run(&self, tasks: &TaskTracker) {
-        let answer = |asked: Vec<(ConnectCommand, Span)>| {
-            let routers = self.clone();
-            let (commands, spans): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-            // One request has one parent: of several that are sampled, the first.
-            let span = spans.into_iter().find(Span::is_sampled);
-            async move {
-                let all = routers.connect_all(commands);
-                match span {
-                    Some(span) => span.within(all).await,
-                    None => all.await,
-                }
-            }
-        };
-        self.connects.run(tasks, answer).await;
-    }
-
-    async fn connect_all(&self, commands: Vec<ConnectCommand>) -> Vec<Result<Groups, Failure>> {
-        let mut answers = Vec::with_capacity(commands.len());
-        let mut batch = ConnectBatch { connects: commands };
-        while !batch.connects.is_empty() {
-            let replies = match self.ask("connect", &batch).await {
-                Ok(reply::Reply::Batch(batch)) if !batch.replies.is_empty() => batch.replies,
-                Ok(other) => return fill(answers, batch.connects.len(), &unexpected(&other)),
-                Err(failure) => return fill(answers, batch.connects.len(), &failure),
-            };
-            batch.connects.drain(..replies.len().min(batch.connects.len()));
-            answers.extend(replies.into_iter().map(|reply| match reply.reply {
-                Some(reply::Reply::Groups(groups)) => Ok(groups),
-                Some(reply::Reply::Failure(failure)) => Err(Failure::from_proto(failure)),
-                Some(other) => Err(unexpected(&other)),
-                None => Err(Failure::new(ErrorCode::Internal, "a router gave an empty answer")),
-            }));
-        }
-        answers
-    }
-
     /// Asks, and where the outcome is unknown asks once more. The command carries its dedup id, so that whatever the
     /// first try came to, it is done once.
     async fn ask(&self, verb: &'static str, command: &impl Message) -> Result<reply::Reply, Failure> {
         let payload = Bytes::from(command.encode_to_vec());
+        self.twice(verb, || self.ask_once(verb, payload.clone())).await
+    }
+
+    async fn twice<T, F>(&self, verb: &'static str, once: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
         let begun = std::time::Instant::now();
-        let mut outcome = self.ask_once(verb, payload.clone()).await;
+        let mut outcome = once().await;
         if let Err(failure) = &outcome
             && matches!(failure.code, ErrorCode::Timeout | ErrorCode::Unavailable)
         {
@@ -231,7 +182,7 @@ impl Routers {
             if begun.elapsed() < PAUSE {
                 tokio::time::sleep(PAUSE).await;
             }
-            outcome = self.ask_once(verb, payload).await;
+            outcome = once().await;
         }
         self.metrics.router_seconds.record(begun.elapsed().as_secs_f64());
         metrics::router_request(verb, outcome.as_ref().err().map(|failure| failure.code));
@@ -255,21 +206,12 @@ impl Routers {
             BusError::NoResponders => Failure::new(ErrorCode::Unavailable, "no router is there"),
             error => Failure::from(error),
         })?;
-        match Reply::decode(answer).map(|reply| reply.reply) {
-            Ok(Some(reply::Reply::Failure(failure))) => Err(Failure::from_proto(failure)),
-            Ok(Some(reply)) => Ok(reply),
-            Ok(None) => Err(Failure::new(ErrorCode::Internal, "a router gave an empty answer")),
-            Err(error) => Err(Failure::new(
-                ErrorCode::Internal,
-                format!("a router gave an unreadable answer: {error}"),
-            )),
-        }
+        let reply = Reply::decode(answer).map_err(|error| {
+            let what = format!("a router gave an unreadable answer: {error}");
+            Failure::new(ErrorCode::Internal, what)
+        })?;
+        success(reply)
     }
-}
-
-fn fill<T>(mut answers: Vec<Result<T, Failure>>, more: usize, failure: &Failure) -> Vec<Result<T, Failure>> {
-    answers.extend(std::iter::repeat_n(failure, more).map(|failure| Err(failure.clone())));
-    answers
 }
 
 fn unexpected(reply: &reply::Reply) -> Failure {

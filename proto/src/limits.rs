@@ -38,7 +38,10 @@ pub const CONNECT: Duration = Duration::from_secs(10);
 
 /// A router's append gives up after this …
 pub const APPEND: Duration = Duration::from_secs(3);
-/// … so a gateway that heard nothing for this long asks another router, once. Twice this stays below the 10 s within
+/// … of messages that came in one request those that are not done by then are told to be unknown, so that the others
+/// are known …
+pub const SENDS: Duration = Duration::from_millis(3_500);
+/// … and a gateway that heard nothing for this long asks another router, once. Twice this stays below the 10 s within
 /// which every command is answered.
 pub const ROUTER: Duration = Duration::from_secs(4);
 

@@ -81,7 +81,7 @@ impl Router {
         let outcome = match verb {
             // That it is answered is the answer.
             "ping" => Ok(reply::Reply::Done(cluster::Done::default())),
-            "send" => self.decoded(payload, |command| self.send(command)).await,
+            "send" => self.decoded(payload, |batch| self.send_all(batch)).await,
             "join" => self.decoded(payload, |command| self.join(command)).await,
             "leave" => self.decoded(payload, |command| self.leave(command)).await,
             "connect" => self.decoded(payload, |batch| self.connect_all(batch)).await,
@@ -103,12 +103,12 @@ impl Router {
                 format!("this router does not know the command {verb}"),
             )),
         };
-        metrics::command(verb, outcome.as_ref().err());
-        if let Err(failure) = &outcome {
-            Span::current().failed(failure.code.as_str());
-        }
-        let reply = outcome.unwrap_or_else(|failure| reply::Reply::Failure(failure.to_proto()));
-        cluster::Reply { reply: Some(reply) }.encode_to_vec().into()
+        let reply = match outcome {
+            // Each has been counted.
+            Ok(batch @ reply::Reply::Batch(_)) => cluster::Reply { reply: Some(batch) },
+            outcome => answered(verb, outcome),
+        };
+        reply.encode_to_vec().into()
     }
 
     async fn decoded<C, F>(&self, payload: Bytes, act: impl FnOnce(C) -> F) -> Result<reply::Reply, Failure>
@@ -119,4 +119,14 @@ impl Router {
         let command = C::decode(payload).map_err(|e| Failure::bad_request(e.to_string()))?;
         act(command).await
     }
+}
+
+/// The answer to one command, which is counted.
+fn answered(verb: &str, outcome: Result<reply::Reply, Failure>) -> cluster::Reply {
+    metrics::command(verb, outcome.as_ref().err());
+    if let Err(failure) = &outcome {
+        Span::current().failed(failure.code.as_str());
+    }
+    let reply = outcome.unwrap_or_else(|failure| reply::Reply::Failure(failure.to_proto()));
+    cluster::Reply { reply: Some(reply) }
 }

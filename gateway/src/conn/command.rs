@@ -10,14 +10,53 @@ use herald_proto::{
 use herald_router::{failure::Failure, telemetry::Span};
 use tracing::debug;
 
+use super::{Conn, conversation::answer_on, lanes};
 use crate::{
-    event::{Answer, Send},
+    event::{Answer, Send, Tag},
     gateway::Gateway,
     hub::membership::Change,
     metrics,
     services::Caller,
     session::Ordered,
 };
+
+/// Waits for its turn.
+pub(super) struct InOrder {
+    pub gateway: Arc<Gateway>,
+    pub conn: Arc<Conn>,
+    pub tag: Tag,
+    pub serial: u64,
+    pub command: Ordered,
+}
+
+impl lanes::Job for InOrder {
+    async fn run(self) {
+        let Self {
+            gateway,
+            conn,
+            tag,
+            serial,
+            command,
+        } = self;
+        let Some((user, session)) = conn.caller() else {
+            return; // nothing is ordered before it is known who is there
+        };
+        let job = Job {
+            gateway: &gateway,
+            connection: &conn.id,
+            user: &user,
+            session: session.as_deref(),
+            address: conn.address,
+            serial,
+        };
+        let to_itself = conn.dialect.answers_after_delivery() && command.is_to_user(&user);
+        let answer = job.run(command).await;
+        if let (true, Answer::Sent(sent)) = (to_itself, &answer) {
+            Box::pin(gateway.hub.delivered(&Target::user(&*user), sent)).await;
+        }
+        answer_on(&conn, &tag, &answer);
+    }
+}
 
 pub(crate) struct Job<'a> {
     pub gateway: &'a Arc<Gateway>,
@@ -44,8 +83,9 @@ impl Job<'_> {
     async fn carry_out(&self, command: Ordered) -> Result<Answer, Failure> {
         match command {
             Ordered::Send { send, broadcast } => self.send(*send, broadcast).await,
-            Ordered::Join { group } => self.join(group).await,
-            Ordered::Leave { group } => self.leave(group).await,
+            // Boxed, so that a message, which is what comes most, takes little.
+            Ordered::Join { group } => Box::pin(self.join(group)).await,
+            Ordered::Leave { group } => Box::pin(self.leave(group)).await,
         }
     }
 

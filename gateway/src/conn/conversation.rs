@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use herald_proto::{CloseCode, ErrorCode, Target};
+use herald_proto::{CloseCode, ErrorCode};
 use herald_router::failure::Failure;
 
 use super::{
     Conn,
-    command::Job,
-    lanes::Lanes,
-    query::{Asking, Query},
+    command::InOrder,
+    lanes,
+    query::{Asking, Query, Queued},
     receive::{self, Received},
 };
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
     pace::{Asked, Pace, TooFast},
     session::{Action, Beside, Ordered, Session},
 };
+
+type Lanes = lanes::Lanes<InOrder, Queued>;
 
 pub(super) struct Conversation {
     pub gateway: Arc<Gateway>,
@@ -103,11 +105,12 @@ impl Conversation {
                 self.answer(&tag, &answer);
                 self.conn.close(code);
             }
-            Action::Connect { tag, connect } => self.connect_with(tag, connect).await,
+            // Boxed where it is rare, so that a message takes little.
+            Action::Connect { tag, connect } => Box::pin(self.connect_with(tag, connect)).await,
             Action::Close => return Err(Ending::Code(CloseCode::Normal)),
-            Action::Refresh { tag, token } => self.refresh(&tag, &token).await,
+            Action::Refresh { tag, token } => Box::pin(self.refresh(&tag, &token)).await,
             Action::Ordered { tag, serial, command } => self.in_order(tag, serial, command).await,
-            Action::Beside { tag, command } => return self.beside(tag, command).await,
+            Action::Beside { tag, command } => return Box::pin(self.beside(tag, command)).await,
         }
         Ok(())
     }
@@ -187,31 +190,16 @@ impl Conversation {
     }
 
     async fn in_order(&mut self, tag: Tag, serial: u64, command: Ordered) {
-        let Some(user) = self.session.user().map(str::to_owned) else {
-            return; // the session orders nothing before it knows the user
+        let job = InOrder {
+            gateway: self.gateway.clone(),
+            conn: self.conn.clone(),
+            tag,
+            serial,
+            command,
         };
         let lanes = lanes(&mut self.lanes, &self.gateway);
-        let (gateway, conn) = (self.gateway.clone(), self.conn.clone());
         let waits = self.conn.reader_waits();
-        lanes
-            .in_order(async move {
-                let session = conn.member().and_then(|member| member.session);
-                let job = Job {
-                    gateway: &gateway,
-                    connection: &conn.id,
-                    user: &user,
-                    session: session.as_deref(),
-                    address: conn.address,
-                    serial,
-                };
-                let to_itself = conn.dialect.answers_after_delivery() && command.is_to_user(&user);
-                let answer = job.run(command).await;
-                if let (true, Answer::Sent(sent)) = (to_itself, &answer) {
-                    gateway.hub.delivered(&Target::user(user.as_str()), sent).await;
-                }
-                answer_on(&conn, &tag, &answer);
-            })
-            .await;
+        lanes.in_order(job).await;
         drop(waits);
     }
 
@@ -231,10 +219,11 @@ impl Conversation {
         };
         let _waits = self.conn.reader_waits();
         let in_turn = command.is_in_turn();
+        let queued = Queued { query, tag, command };
         let placed = async {
             match in_turn {
-                true => lanes.in_turn(query.run(tag, command)).await,
-                false => lanes.beside(query.run(tag, command)).await,
+                true => lanes.in_turn(queued).await,
+                false => lanes.beside(queued).await,
             }
         };
         // Calls may take minutes, and what waits for their end reads nothing: a client that hangs up must be noticed.

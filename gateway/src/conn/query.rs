@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 mod call;
 mod presence;
 
-use super::{Conn, conversation::answer_on};
+use super::{Conn, conversation::answer_on, lanes};
 use crate::{
     event::{Answer, History, HistoryQuery, Message, Tag},
     gateway::Gateway,
@@ -39,23 +39,35 @@ pub(super) struct Query {
     pub end: CancellationToken,
 }
 
-impl Query {
-    pub async fn run(self, tag: Tag, command: Beside) {
+/// Waits for its turn, or for room.
+pub(super) struct Queued {
+    pub query: Query,
+    pub tag: Tag,
+    pub command: Beside,
+}
+
+impl lanes::Job for Queued {
+    async fn run(self) {
+        let Self { query, tag, command } = self;
         metrics::command(command.verb());
         let span = Span::root("command");
         span.text("herald.verb", command.verb());
-        span.text("herald.connection", &self.conn.id);
-        span.within(self.carry_out(tag, command)).await;
+        span.text("herald.connection", &query.conn.id);
+        span.within(query.carry_out(tag, command)).await;
     }
+}
+
+impl Query {
 
     async fn carry_out(self, tag: Tag, command: Beside) {
         match command {
-            Beside::History(query) => self.history(tag, query).await,
-            Beside::Presence(query) => self.presence(tag, query).await,
-            Beside::Watch { users } => self.watch(tag, users).await,
+            // Each boxed, for all of them together would be as large as the largest several times over.
+            Beside::History(query) => Box::pin(self.history(tag, query)).await,
+            Beside::Presence(query) => Box::pin(self.presence(tag, query)).await,
+            Beside::Watch { users } => Box::pin(self.watch(tag, users)).await,
             Beside::Unwatch { users } => self.unwatch(tag, &users),
-            Beside::Call(call) => self.call(tag, *call).await,
-            Beside::Routed { opcode, body } => self.routed(tag, opcode, body).await,
+            Beside::Call(call) => Box::pin(self.call(tag, *call)).await,
+            Beside::Routed { opcode, body } => Box::pin(self.routed(tag, opcode, body)).await,
         }
     }
 

@@ -206,3 +206,19 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, F>(_: fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is made anew for whatever comes, a pong too.
+    #[test]
+    fn what_serves_a_frame_is_small() {
+        let bytes = size(|reader: &'static mut Reader| reader.burst());
+        assert!(bytes <= 1024, "{bytes}");
+    }
+}

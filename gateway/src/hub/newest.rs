@@ -8,7 +8,7 @@ use std::{
 use herald_proto::{LogId, Target};
 use herald_router::bus::{Bounds, Bus, BusError};
 
-use crate::batch::Batcher;
+use crate::batch::{Batcher, Limits};
 
 /// Connections whose questions are put together, each with a handful of targets.
 const TOGETHER: usize = 256;
@@ -37,7 +37,7 @@ pub(super) type Answer = Result<Arc<Newest>, BusError>;
 pub(super) type Newests = Batcher<Question, Answer>;
 
 pub(super) fn batcher() -> Newests {
-    Batcher::new(TOGETHER, 1)
+    Batcher::new(Limits::spaced(TOGETHER, 1), |_| 1)
 }
 
 pub(super) async fn answer(bus: Bus, questions: Vec<Question>) -> Vec<Answer> {

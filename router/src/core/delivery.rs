@@ -21,8 +21,10 @@ use crate::{
     telemetry::Span,
 };
 
+mod together;
+
 impl Router {
-    pub(super) async fn send(&self, command: SendCommand) -> Result<reply::Reply, Failure> {
+    async fn send(&self, command: SendCommand) -> Result<reply::Reply, Failure> {
         let sender = command.sender.unwrap_or_default();
         let target = command
             .to

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use herald_proto::{
     ErrorCode,
     cluster::{
-        ConnectBatch, ConnectCommand, Done, Groups, MemberCommand, MemberLeft, Membership, Reply, ReplyBatch, reply,
+        ConnectBatch, ConnectCommand, Done, Groups, MemberCommand, MemberLeft, Membership, ReplyBatch, reply,
     },
     id, subject,
 };
@@ -123,9 +123,7 @@ impl Router {
     pub(super) async fn connect_all(&self, batch: ConnectBatch) -> Result<reply::Reply, Failure> {
         let answers = stream::iter(batch.connects)
             .map(|command| async move {
-                let reply = self.connect(command).await;
-                let reply = reply.unwrap_or_else(|failure| reply::Reply::Failure(failure.to_proto()));
-                Reply { reply: Some(reply) }
+                super::answered("connect", self.connect(command).await)
             })
             .buffered(CONNECTS_AT_ONCE);
         let mut size = 0;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use herald_proto::{
     Target,
-    cluster::{Reply, SendCommand, reply},
+    cluster::{Reply, SendBatch, SendCommand, reply},
     limits,
     subject::Names,
 };
@@ -54,10 +54,16 @@ async fn send(bus: Bus, n: u64) {
         dedup: n.to_string(),
         ..SendCommand::default()
     };
-    let payload = Bytes::from(command.encode_to_vec());
+    let batch = SendBatch {
+        sends: vec![command.encode_to_vec().into()],
+    };
+    let payload = Bytes::from(batch.encode_to_vec());
     let answer = bus.pubsub.request("herald.cmd.send", payload, limits::ROUTER).await;
-    let reply = Reply::decode(answer.unwrap()).unwrap().reply;
-    assert!(matches!(reply, Some(reply::Reply::Sent(_))), "{reply:?}");
+    let replies = match Reply::decode(answer.unwrap()).unwrap().reply {
+        Some(reply::Reply::Batch(batch)) => batch.replies,
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(replies[..], [Reply { reply: Some(reply::Reply::Sent(_)) }]), "{replies:?}");
 }
 
 async fn schedule(seed: u64) {
