@@ -132,7 +132,12 @@ impl<Q: Send + 'static, A: Send + 'static> Batcher<Q, A> {
             weight <= self.limits.weight
         });
         let count = fit.count().max(1);
-        Some(waiting.drain(..count).map(|asked| (asked.question, asked.asker)).unzip())
+        Some(
+            waiting
+                .drain(..count)
+                .map(|asked| (asked.question, asked.asker))
+                .unzip(),
+        )
     }
 }
 

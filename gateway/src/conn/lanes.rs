@@ -200,9 +200,7 @@ mod tests {
         }
         let (beside, ordered) = (done.clone(), done.clone());
         lanes.beside(Box::pin(async move { beside.lock().push(1000) })).await;
-        lanes
-            .in_order(Box::pin(async move { ordered.lock().push(1000) }))
-            .await;
+        lanes.in_order(Box::pin(async move { ordered.lock().push(1000) })).await;
         while done.lock().len() < 2 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -58,7 +58,6 @@ impl lanes::Job for Queued {
 }
 
 impl Query {
-
     async fn carry_out(self, tag: Tag, command: Beside) {
         match command {
             // Each boxed, for all of them together would be as large as the largest several times over.

@@ -22,6 +22,7 @@ fn rates(dice: &mut StdRng) -> Rates {
         fail: rate(30),
         unacked: rate(20),
         refused: rate(20),
+        hang: 0,
     }
 }
 

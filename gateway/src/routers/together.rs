@@ -154,3 +154,75 @@ fn fill<T>(mut answers: Vec<Result<T, Failure>>, more: usize, failure: &Failure)
     answers.extend(std::iter::repeat_n(failure, more).map(|failure| Err(failure.clone())));
     answers
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Arc};
+
+    use herald_proto::{cluster::ReplyBatch, subject::Names};
+    use herald_router::bus::{Bus, LogLimits, memory};
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// How often each message was asked for.
+    type Asked = Arc<Mutex<HashMap<String, u32>>>;
+
+    /// Answers as a router does; of those with `late` in their id the outcome is unknown the first time.
+    async fn router(bus: Bus, asked: Asked) {
+        let mut requests = bus.pubsub.queue_subscribe("t.cmd.*", "router").await.unwrap();
+        while let Some(request) = requests.next().await {
+            let batch = SendBatch::decode(request.payload).unwrap();
+            let answer = |command: Bytes| {
+                let id = SendCommand::decode(command).unwrap().id;
+                let mut asked = asked.lock();
+                let times = asked.entry(id.clone()).or_default();
+                *times += 1;
+                let reply = match id.contains("late") && *times == 1 {
+                    true => reply::Reply::Failure(Failure::new(ErrorCode::Timeout, "unknown").to_proto()),
+                    false => reply::Reply::Sent(Sent { id, ..Sent::default() }),
+                };
+                Reply { reply: Some(reply) }
+            };
+            let batch = ReplyBatch {
+                replies: batch.sends.into_iter().map(answer).collect(),
+            };
+            let reply = Reply {
+                reply: Some(reply::Reply::Batch(batch)),
+            };
+            request.reply.send(reply.encode_to_vec().into()).await.unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_messages_that_went_together_only_those_are_sent_again_whose_outcome_is_unknown() {
+        let bus = memory::bus(LogLimits {
+            max_age: Duration::from_secs(60),
+            max_messages_per_target: 100,
+            max_bytes: 1 << 20,
+            replicas: None,
+        });
+        let asked = Asked::default();
+        let serving = tokio::spawn(router(bus.clone(), asked.clone()));
+        let routers = Routers::new(bus, Names::new("t"), Metrics::new());
+        let working = routers.clone();
+        let running = tokio::spawn(async move { working.run(&TaskTracker::new()).await });
+        tokio::task::yield_now().await;
+        let ids = ["a", "b late", "c", "d late", "e"];
+        let sending = ids.map(|id| {
+            let routers = routers.clone();
+            let command = SendCommand {
+                id: id.to_owned(),
+                ..SendCommand::default()
+            };
+            async move { routers.send(&command).await.map(|sent| sent.id) }
+        });
+        let sent = futures_util::future::join_all(sending).await;
+        assert_eq!(sent, ids.map(|id| Ok(id.to_owned())));
+        let times = ids.map(|id| asked.lock()[id]);
+        assert_eq!(times, [1, 2, 1, 2, 1]);
+        running.abort();
+        serving.abort();
+    }
+}

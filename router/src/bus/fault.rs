@@ -1,7 +1,7 @@
 //! A log that misbehaves as real ones do, by a seed: the double on which sweep and resume are tested.
 //!
 //! Live copies are dropped, doubled, delayed and thereby reordered; reads and questions see an older state, or fail;
-//! appends fail after they were stored, or before. What is stored is never touched.
+//! appends fail after they were stored, or before, or hang. What is stored is never touched.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -30,6 +30,8 @@ pub struct Rates {
     pub unacked: u32,
     /// Appends that fail, and are not stored.
     pub refused: u32,
+    /// Appends that never come to an end, and are not stored.
+    pub hang: u32,
 }
 
 /// How far behind a lagging replica may be.
@@ -153,6 +155,9 @@ impl Log for FaultyLog {
     async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended> {
         if self.dice.hits(|rates| rates.refused) {
             return Err(BusError::Unavailable("by the dice".to_owned()));
+        }
+        if self.dice.hits(|rates| rates.hang) {
+            std::future::pending::<()>().await;
         }
         let appended = self.log.append(target, payload, dedup).await?;
         self.remember(target, appended.sequence).await?;

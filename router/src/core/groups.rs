@@ -10,9 +10,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use herald_proto::{
     ErrorCode,
-    cluster::{
-        ConnectBatch, ConnectCommand, Done, Groups, MemberCommand, MemberLeft, Membership, ReplyBatch, reply,
-    },
+    cluster::{ConnectBatch, ConnectCommand, Done, Groups, MemberCommand, MemberLeft, Membership, ReplyBatch, reply},
     id, subject,
 };
 use prost::Message;
@@ -122,9 +120,7 @@ impl Router {
     /// Many users connect. Who asks gets at least one answer, and as many as fit into one message.
     pub(super) async fn connect_all(&self, batch: ConnectBatch) -> Result<reply::Reply, Failure> {
         let answers = stream::iter(batch.connects)
-            .map(|command| async move {
-                super::answered("connect", self.connect(command).await)
-            })
+            .map(|command| async move { super::answered("connect", self.connect(command).await) })
             .buffered(CONNECTS_AT_ONCE);
         let mut size = 0;
         let fitting = answers.take_while(|reply| {

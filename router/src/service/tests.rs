@@ -63,7 +63,15 @@ async fn send(bus: Bus, n: u64) {
         Some(reply::Reply::Batch(batch)) => batch.replies,
         other => panic!("{other:?}"),
     };
-    assert!(matches!(replies[..], [Reply { reply: Some(reply::Reply::Sent(_)) }]), "{replies:?}");
+    assert!(
+        matches!(
+            replies[..],
+            [Reply {
+                reply: Some(reply::Reply::Sent(_))
+            }]
+        ),
+        "{replies:?}"
+    );
 }
 
 async fn schedule(seed: u64) {
