@@ -32,6 +32,7 @@ pub mod conversation;
 pub mod early;
 pub mod flush;
 pub mod lanes;
+pub mod opening;
 pub mod outbox;
 pub mod progress;
 mod proof;

@@ -12,11 +12,13 @@ use tokio::{
 mod accept;
 mod body;
 mod connection;
+mod held;
 mod incoming;
 mod streams;
 
 pub use accept::{End, serve};
 pub use body::Body;
+pub use held::Held;
 pub use incoming::Incoming;
 
 /// The first of a request's body must be here within this after its head, and each further part after the one before.

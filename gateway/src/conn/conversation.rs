@@ -17,7 +17,7 @@ use crate::{
     auth::{AuthError, Identity},
     dialect::ws,
     event::{Answer, Connect, ConnectOptions, Ending, Tag},
-    gateway::Gateway,
+    gateway::{Gateway, Refused},
     metrics,
     pace::{Asked, Pace, TooFast},
     session::{Action, Beside, Ordered, Session},
@@ -162,11 +162,13 @@ impl Conversation {
         drop(waits);
         match outcome {
             Ok(()) => self.begin(identity),
-            Err(refused) => {
-                self.answer(&tag, &refused.failure.into());
-                self.conn.close(refused.code);
-            }
+            Err(refused) => self.refuse(&tag, refused),
         }
+    }
+
+    pub fn refuse(&self, tag: &Tag, refused: Refused) {
+        self.answer(tag, &refused.failure.into());
+        self.conn.close(refused.code);
     }
 
     async fn refresh(&mut self, tag: &Tag, token: &str) {

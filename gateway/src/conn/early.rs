@@ -12,8 +12,8 @@ use hyper::upgrade::Upgraded;
 
 use super::{
     Conn,
-    reader::{self, Reader},
-    socket::Socket,
+    opening::{self, Bare},
+    reader::Reader,
 };
 use crate::{
     addresses::Room,
@@ -67,17 +67,17 @@ impl Early {
     }
 
     pub fn start(self, upgraded: Upgraded) {
-        reader::start_admitted(upgraded, self);
+        opening::start_admitted(upgraded, self);
     }
 
-    pub(super) fn welcome(mut self, socket: Socket, ahead: &[u8]) {
+    pub(super) fn welcome(mut self, bare: Bare) {
         let (Some(admitted), Some((open, room))) = (self.admitted.take(), self.held.take()) else {
             return; // both are there until here
         };
-        let mut reader = Reader::new(&self.gateway, &self.conn, ahead, open, room);
+        let mut reader = Reader::new(&self.gateway, &self.conn, &bare.ahead, open, room);
         reader.conversation.begin(&self.identity);
-        self.conn.attach(socket);
-        self.gateway.welcome(&self.conn, admitted);
+        self.gateway.welcome(&self.conn, admitted.behind(bare.answer));
+        self.conn.attach(bare.socket);
         self.gateway.tasks.spawn(reader.run());
     }
 }

@@ -1,103 +1,24 @@
-//! The reading half of a connection: from the upgrade to the end.
+//! The reading half of a connection: from its beginning to the end.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use herald_proto::CloseCode;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, timeout_at},
-};
-use tokio_rustls::server::TlsStream;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Conn,
     conversation::Conversation,
-    early::Early,
     receive::{self, Broken, Receiver},
-    socket::Socket,
 };
 use crate::{
     addresses::Room,
-    auth::Identity,
-    dialect::Dialect,
-    event::{ConnectOptions, Ending, Tag},
+    event::Ending,
     gateway::{Gateway, OpenGuard},
     metrics,
 };
 
 /// After the close frame, the client gets this long to hang up by itself.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// What was found out before the upgrade.
-pub struct Opening {
-    pub dialect: Dialect,
-    pub token: Token,
-    pub options: ConnectOptions,
-}
-
-pub enum Token {
-    /// The first frame must bring it.
-    None,
-    Good(Box<Identity>),
-    /// The dialect wants a first frame all the same, which may do without one.
-    Shown(Box<Identity>),
-    /// Said only now: browsers cannot read the status of a refused upgrade.
-    Bad,
-}
-
-/// Begins a connection: whatever is needed only once happens here, so that the task that stays is small.
-pub async fn start(gateway: &Arc<Gateway>, upgraded: Upgraded, opening: Opening, client: IpAddr, room: Room) {
-    let Some((socket, ahead)) = bare_socket(upgraded) else {
-        tracing::error!("an upgraded connection is no stream of this gateway");
-        return;
-    };
-    let (conn, open) = gateway.open(opening.dialect, gateway.socket(Some(socket)), client);
-    let mut reader = Reader::new(gateway, &conn, &ahead, open, room);
-    drop(ahead);
-    match opening.token {
-        Token::None => {}
-        Token::Bad => conn.close(CloseCode::Unauthorized),
-        Token::Good(identity) => {
-            let conversation = &mut reader.conversation;
-            conversation.connect(Tag::None, &identity, &opening.options).await;
-        }
-        Token::Shown(identity) => reader.conversation.shown(identity),
-    }
-    gateway.tasks.spawn(reader.run());
-}
-
-/// Begins the connection of a client who was admitted before its upgrade.
-pub(super) fn start_admitted(upgraded: Upgraded, early: Early) {
-    let Some((socket, ahead)) = bare_socket(upgraded) else {
-        tracing::error!("an upgraded connection is no stream of this gateway");
-        return;
-    };
-    early.welcome(socket, &ahead);
-}
-
-/// What hyper keeps around a connection is of no use any more: only the socket stays, and what was read ahead.
-fn bare_socket(upgraded: Upgraded) -> Option<(Socket, Bytes)> {
-    let (socket, ahead) = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(plain) => (Socket::from(plain.io.into_inner()), plain.read_buf),
-        Err(upgraded) => {
-            let tls = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
-            (Socket::from(tls.io.into_inner()), tls.read_buf)
-        }
-    };
-    let tcp = socket.tcp();
-    // The socket remembers the task that last waited for it, hyper's, and would keep its memory: let it forget.
-    let mut nobody = Context::from_waker(Waker::noop());
-    let _readiness = (tcp.poll_read_ready(&mut nobody), tcp.poll_write_ready(&mut nobody));
-    Some((socket, ahead))
-}
 
 async fn discard(conn: &Conn) {
     if let Some(socket) = conn.socket() {

@@ -53,7 +53,7 @@ async fn write(conn: &Conn, socket: &Socket, mut frames: Frames) -> bool {
     matches!(rest, Ok(Ok(())))
 }
 
-async fn write_all(socket: &Socket, frames: &mut Frames) -> std::io::Result<()> {
+pub(super) async fn write_all(socket: &Socket, frames: &mut Frames) -> std::io::Result<()> {
     while !frames.is_empty() {
         match socket.try_write(frames) {
             Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),

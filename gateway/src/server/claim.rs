@@ -9,7 +9,7 @@ use hyper::{Request, Response, StatusCode};
 use super::upgrade::query;
 use crate::{
     auth::{AuthError, source},
-    conn::reader::Token,
+    conn::opening::Token,
     dialect::Dialect,
     gateway::Gateway,
     metrics,

@@ -13,7 +13,7 @@ use crate::{
     auth::source,
     conn::{
         early::Early,
-        reader::{self, Opening, Token},
+        opening::{self, Opening, Token},
     },
     dialect::Dialect,
     event::ConnectOptions,
@@ -132,7 +132,7 @@ fn upgraded(
 ) -> Response<Body> {
     let connections = gateway.clone();
     switching(gateway, request, subprotocol, async move |socket| {
-        reader::start(&connections, socket, opening, client, room).await;
+        opening::start(&connections, socket, opening, client, room).await;
     })
 }
 

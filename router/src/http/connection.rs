@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-use super::{Body, Cut, End, Handler, Incoming, streams, streams::Streams, text};
+use super::{Body, Cut, End, Handler, Held, Incoming, streams, streams::Streams, text};
 use crate::tls::{self, Tls};
 
 /// A request's head must be here within this.
@@ -101,7 +101,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Held::new(stream)), service)
         .with_upgrades();
     tokio::pin!(connection);
     tokio::select! {
