@@ -159,7 +159,8 @@ async fn begin(request: &Request<'_>, welcome: &Welcome, id: &str) -> Result<(St
         address: address.to_string(),
         ..Session::default()
     };
-    let session = gateway.sessions.begin(user, id, session).await?;
+    let revoked = gateway.revoked.upto(user);
+    let session = gateway.sessions.begin(user, id, session, revoked).await?;
     gateway.events.emit(Kind::Login, || {
         let (account, address) = (&session.account, &session.address);
         let more = json!({ "session": id, "account": account, "address": address });

@@ -96,9 +96,16 @@ impl Sessions {
         self.terms.grace
     }
 
-    /// A new session of a user, which counts as online from now on.
-    pub async fn begin(&self, user: &str, id: &str, session: Session) -> Result<Session, Failure> {
-        let now = id::now_ms();
+    /// A new session of a user, which counts as online from now on. It is newer than what was `revoked`, whatever the clock
+    /// says: to a kick that comes again it must be.
+    pub async fn begin(
+        &self,
+        user: &str,
+        id: &str,
+        session: Session,
+        revoked: Option<u64>,
+    ) -> Result<Session, Failure> {
+        let now = id::now_ms().max(revoked.map_or(0, |upto| upto.saturating_add(1)));
         let session = self.terms.begin(session, now);
         let ttl = self.terms.ttl(&session, now);
         let (key, value) = (key(user, id), Bytes::from(session.encode_to_vec()));
@@ -227,4 +234,32 @@ fn decoded(key: &str, value: Bytes) -> Option<Session> {
     Session::decode(value)
         .inspect_err(|error| warn!(key, %error, "an unreadable session"))
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use herald_router::{bus::memory, config::LogSettings};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_is_newer_than_the_kick_before_it_though_the_clock_is_behind() {
+        let terms = Terms {
+            token: Duration::from_secs(60),
+            grace: Duration::from_secs(60),
+            max_age: Duration::from_secs(3600),
+        };
+        let bus = memory::bus(LogSettings::default().limits());
+        let sessions = Sessions::new(bus, terms, Relogin::Several);
+        let kicked = id::now_ms() + 3_000;
+        let begin = async |id, revoked| {
+            let begun = sessions.begin("bob", id, Session::default(), revoked).await;
+            begun.unwrap().started
+        };
+        assert_eq!(begin("a", Some(kicked)).await, kicked + 1);
+        assert!(begin("b", None).await < kicked);
+        assert!((1..kicked).contains(&begin("c", Some(5)).await));
+    }
 }

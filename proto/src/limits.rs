@@ -45,6 +45,9 @@ pub const SENDS: Duration = Duration::from_millis(3_500);
 /// which every command is answered.
 pub const ROUTER: Duration = Duration::from_secs(4);
 
+/// By so much the clocks of two nodes may differ. What comes later than this after it was asked for has been answered.
+pub const CLOCKS: Duration = Duration::from_secs(10);
+
 /// Messages of one `history`.
 pub const HISTORY_DEFAULT: u32 = 50;
 pub const HISTORY_MAX: u32 = 1_000;

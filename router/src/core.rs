@@ -15,6 +15,8 @@ use crate::{
     bus::Bus, directory::Directory, events::Emitter, failure::Failure, metrics, policy::Policy, telemetry::Span,
 };
 
+#[cfg(test)]
+mod between;
 mod deletion;
 mod delivery;
 mod groups;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use herald_proto::{
     CloseCode, Target,
-    cluster::{Control, EndSession, GroupChange, Replace, StoredControl, control::Order},
+    cluster::{Control, EndSession, GroupChange, Kick, Replace, StoredControl, control::Order},
 };
 use herald_router::bus::LogEntry;
 use prost::Message;
@@ -18,7 +18,7 @@ impl Hub {
         match &control.order {
             Some(Order::Group(change)) => self.order(user, change, sequence, state.members()),
             // Those too that have much to catch up with before they come to it.
-            Some(Order::Kick(_)) => kick(state.members(), sequence),
+            Some(Order::Kick(order)) => kick(state.members(), order, sequence),
             Some(Order::Replace(order)) => replace(state, order),
             Some(Order::EndSession(order)) => end_session(state.members(), order),
             Some(Order::GroupDeleted(_) | Order::Purged(_)) => {} // not about a user
@@ -51,7 +51,7 @@ impl Hub {
                 };
                 fanout::push_to(to, &push, true, &self.metrics);
             }
-            Some(Order::Kick(_)) => kick(to, sequence),
+            Some(Order::Kick(order)) => kick(to, &order, sequence),
             Some(Order::GroupDeleted(_)) => {
                 if let Target::Group(group) = target {
                     let group = group.to_string();
@@ -96,10 +96,14 @@ fn replace(state: &mut TopicState, order: &Replace) {
     }
 }
 
-/// Who has connected since, with a token that was good then, stays.
-fn kick(conns: &[Arc<Conn>], sequence: u64) {
+/// Who has connected since, with a token that was good then, stays: since the order was stored, or, where a router has
+/// stored it late, since the kick was asked for.
+fn kick(conns: &[Arc<Conn>], order: &Kick, sequence: u64) {
+    let began_later = |conn: &Conn| order.upto > 0 && conn.member().is_some_and(|member| member.since > order.upto);
     for conn in conns.iter().filter(|conn| conn.progress.was_before(sequence)) {
-        conn.close(CloseCode::Kicked);
+        if !began_later(conn) {
+            conn.close(CloseCode::Kicked);
+        }
     }
 }
 
@@ -110,5 +114,41 @@ fn end_session(conns: &[Arc<Conn>], order: &EndSession) {
     };
     for conn in conns.iter().filter(|conn| conn.is_of_session(&order.session)) {
         conn.close(code);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        conn::{Member, sink::Sink},
+        dialect::Dialect,
+    };
+
+    fn conn(since: u64, newest: u64) -> Arc<Conn> {
+        let id = format!("c{since}");
+        let conn = Conn::new(id, Dialect::Json, 1 << 16, Sink::answer(true), [127, 0, 0, 1].into());
+        conn.set_member(Member {
+            user: "bob".into(),
+            device: None,
+            since,
+            session: None,
+        });
+        conn.progress.connected(newest);
+        conn
+    }
+
+    #[test]
+    fn an_order_that_was_stored_late_ends_what_began_before_it_was_asked_for() {
+        for (since, newest, upto, stays) in [
+            (5_000, 40, 5_000, false),
+            (5_001, 40, 5_000, true),
+            (5_001, 40, 0, false), // by a router that does not tell
+            (1_000, 41, 5_000, true),
+        ] {
+            let conn = conn(since, newest);
+            kick(std::slice::from_ref(&conn), &Kick { upto }, 41);
+            assert_eq!(conn.outbox.is_open(), stays, "{since}, {newest}, {upto}");
+        }
     }
 }

@@ -1,34 +1,65 @@
 //! `kick`: ends a user's connections, and takes away sessions and tokens that it could come back with. `end-session`: one
 //! session, with the connections that belong to it.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
+use futures_util::{TryStreamExt, stream};
 use herald_proto::{
     Target,
-    cluster::{Done, EndSession, EndSessionCommand, Kick, KickCommand, Revocation, control::Order, reply},
-    id, subject,
+    cluster::{
+        Done, EndSession, EndSessionCommand, HttpSession, Kick, KickCommand, Revocation, Session, control::Order, reply,
+    },
+    id, limits, subject,
 };
 use prost::Message;
 use serde_json::json;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Router;
 use crate::{
-    bus::Bucket,
+    bus::{Bucket, BusError, Entry},
     events::{Event, Kind},
     failure::Failure,
     presence::Fact,
 };
 
+/// In milliseconds. A kick that comes in time ends what stands: the clock where it began may be ahead. One that comes later
+/// has been answered, with a failure even, and is for what began before it was asked for.
+const CLOCKS: u64 = limits::CLOCKS.as_millis() as u64;
+/// A revocation that met another one is tried again this often.
+const TURNS: usize = 8;
+/// Sessions that are ended at the same time.
+const ABREAST: usize = 16;
+
+/// A user's sessions, each with the time when it began.
+type Begun = HashMap<String, u64>;
+
+/// Whether this kick stands in the bucket.
+#[derive(PartialEq, Eq)]
+enum Recorded {
+    Now,
+    /// Another router, or an earlier try, has come so far.
+    Before,
+}
+
 impl Router {
     pub(super) async fn kick(&self, command: KickCommand) -> Result<reply::Reply, Failure> {
         id::check("user", &command.user)?;
+        let mut upto = command.time.saturating_add(CLOCKS);
         if command.revoke {
+            // Before it is written down, so that whoever goes on after another router has done it knows of nothing newer.
+            let standing = self.begun(&command.user).await?;
             // First: who is cut off comes back at once.
-            self.revoke(&command.user, command.time).await?;
-            self.end_sessions(&command.user).await?;
+            if self.revoke(&command).await? == Recorded::Before {
+                // Perhaps it has been answered, and the user came back since.
+                upto = command.time;
+            }
+            self.end_sessions(&command.user, standing, upto).await?;
         }
         let user = Target::user(command.user.as_str());
-        let sequence = self.order(&user, Order::Kick(Kick {}), &command.dedup).await?.sequence;
+        let order = Order::Kick(Kick { upto });
+        let sequence = self.order(&user, order, &command.dedup).await?.sequence;
         Ok(reply::Reply::Done(Done {
             sequence,
             ..Done::default()
@@ -65,18 +96,40 @@ impl Router {
         }))
     }
 
-    async fn end_sessions(&self, user: &str) -> Result<(), Failure> {
+    /// A user's sessions. An earlier try may have left of one no more than that it makes its user online.
+    async fn begun(&self, user: &str) -> Result<Begun, Failure> {
         let kv = &self.bus.kv;
-        let sessions = format!("{}.>", subject::key(&[user]));
-        kv.purge(Bucket::Sessions, &sessions).await?;
-        // Of these there are watches, which hear of deletions only.
-        let present = kv.select(Bucket::Presence, &Fact::prefixes_of(user)).await?;
-        for (key, _) in present.entries {
-            if let Some(Fact::Session { sid, .. }) = Fact::of(&key) {
-                self.tell_logout(user, &sid, "kick").await;
-                kv.delete(Bucket::Presence, &key).await?;
+        let sessions = kv.select(Bucket::Sessions, &[subject::key(&[user])]).await?.entries;
+        let present = kv.select(Bucket::Presence, &Fact::prefixes_of(user)).await?.entries;
+        // One that cannot be read is as old as any.
+        let present = present.into_iter().filter_map(|(key, entry)| match Fact::of(&key)? {
+            Fact::Session { sid, .. } => {
+                let session = HttpSession::decode(entry.value).unwrap_or_default();
+                Some((sid.into_owned(), session.since))
             }
-        }
+            _ => None,
+        });
+        let sessions = sessions.into_iter().filter_map(|(key, entry)| {
+            let [_, sid]: [String; 2] = subject::split_key(&key)?.try_into().ok()?;
+            Some((sid, Session::decode(entry.value).unwrap_or_default().started))
+        });
+        Ok(present.chain(sessions).collect())
+    }
+
+    /// By name: whatever has begun since has another one.
+    async fn end_sessions(&self, user: &str, begun: Begun, upto: u64) -> Result<(), Failure> {
+        let old = begun.into_iter().filter(|(_, started)| *started <= upto);
+        let ended = stream::iter(old.map(Ok));
+        let end = |(session, _): (String, u64)| async move { self.end_by_kick(user, session).await };
+        ended.try_for_each_concurrent(ABREAST, end).await
+    }
+
+    async fn end_by_kick(&self, user: &str, session: String) -> Result<(), Failure> {
+        let kv = &self.bus.kv;
+        kv.delete(Bucket::Sessions, &subject::key(&[user, &session])).await?;
+        self.tell_logout(user, &session, "kick").await;
+        let presence = Fact::Session { user, sid: &*session };
+        kv.delete(Bucket::Presence, &presence.key()).await?;
         Ok(())
     }
 
@@ -90,57 +143,43 @@ impl Router {
     }
 
     /// Kept for as long as the policy says; longer than that no token may last.
-    async fn revoke(&self, user: &str, upto: u64) -> Result<(), Failure> {
-        let key = subject::key(&[user]);
-        let standing = self.bus.kv.get_latest(Bucket::Revoked, &key).await?;
-        let standing = standing.map(|entry| Revocation::decode(entry.value));
-        let upto = match standing {
-            // By a gateway whose clock is ahead: what was refused stays refused.
-            Some(Ok(standing)) => standing.upto.max(upto),
-            Some(Err(error)) => {
-                warn!(key, %error, "an unreadable revocation is replaced");
-                upto
-            }
-            None => upto,
-        };
-        let value = Bytes::from(Revocation { upto }.encode_to_vec());
+    async fn revoke(&self, command: &KickCommand) -> Result<Recorded, Failure> {
+        let kv = &self.bus.kv;
+        let key = subject::key(&[&command.user]);
         let kept = Some(self.policy().revocations_kept);
-        self.bus.kv.put(Bucket::Revoked, &key, value, kept).await?;
-        Ok(())
+        for _ in 0..TURNS {
+            let entry = kv.get_latest(Bucket::Revoked, &key).await?;
+            let standing = entry.as_ref().map(|entry| recorded(&key, entry)).unwrap_or_default();
+            let recorded = match !command.dedup.is_empty() && standing.by == command.dedup {
+                true => Recorded::Before,
+                false => Recorded::Now,
+            };
+            let revocation = Revocation {
+                // By a gateway whose clock is ahead, or who was asked later: what was refused stays refused.
+                upto: standing.upto.max(command.time),
+                by: command.dedup.clone(),
+            };
+            let value = Bytes::from(revocation.encode_to_vec());
+            let written = match entry {
+                Some(entry) => kv.update(Bucket::Revoked, &key, value, entry.revision, kept).await,
+                None => kv.create(Bucket::Revoked, &key, value, kept).await,
+            };
+            match written {
+                Ok(_) => return Ok(recorded),
+                Err(BusError::Conflict) => debug!(key, "a user is kicked twice at once"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(BusError::Unavailable("the user is kicked too often at once".to_owned()).into())
     }
+}
+
+fn recorded(key: &str, entry: &Entry) -> Revocation {
+    let decoded = Revocation::decode(entry.value.clone());
+    decoded
+        .inspect_err(|error| warn!(key, %error, "an unreadable revocation is replaced"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use herald_proto::{cluster::Stored, subject::Names};
-
-    use super::*;
-    use crate::{bus::memory, config::LogSettings, policy::Policy};
-
-    fn command(revoke: bool, time: u64, dedup: &str) -> Bytes {
-        let command = KickCommand {
-            user: "bob".to_owned(),
-            revoke,
-            time,
-            dedup: dedup.to_owned(),
-        };
-        command.encode_to_vec().into()
-    }
-
-    #[tokio::test]
-    async fn a_kick_stands_in_the_users_log_and_revocations_only_grow() {
-        let bus = memory::bus(LogSettings::default().limits());
-        let router = Router::new(bus.clone(), Policy::default(), Names::new("herald"));
-        for (revoke, time, dedup) in [(false, 5, "a"), (true, 20, "b"), (true, 10, "c"), (true, 10, "c")] {
-            router.handle("kick", command(revoke, time, dedup)).await;
-        }
-        let page = bus.log.read(&Target::user("bob"), 0, 10).await.unwrap();
-        let kicks = page.entries.iter().filter(|entry| {
-            let stored = Stored::decode(entry.payload.clone()).unwrap();
-            matches!(stored.control.unwrap().order, Some(Order::Kick(_)))
-        });
-        assert_eq!(kicks.count(), 3, "the last was one command, asked twice");
-        let entry = bus.kv.get_latest(Bucket::Revoked, "bob").await.unwrap().unwrap();
-        assert_eq!(Revocation::decode(entry.value).unwrap().upto, 20);
-    }
-}
+mod tests;

@@ -8,10 +8,9 @@ use super::*;
 use crate::{
     bus::{Bus, memory},
     config::LogSettings,
+    core::between::Between,
     policy::Policy,
 };
-
-mod between;
 
 fn router(bus: Bus) -> Router {
     Router::new(bus, Policy::default(), Names::new("herald"))
@@ -117,7 +116,7 @@ async fn of_two_changes_at_once_the_later_one_in_the_log_stands() {
             }
         };
         let late = router(Bus {
-            kv: std::sync::Arc::new(between::Between::new(bus.kv.clone(), meanwhile)),
+            kv: std::sync::Arc::new(Between::new(bus.kv.clone(), meanwhile)),
             ..bus
         });
         late.leave(command("4")).await.unwrap();

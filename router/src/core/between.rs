@@ -1,32 +1,44 @@
 //! Buckets in which something happens just before a change that was decided on is made.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::*;
-use crate::bus::{Entry, Kv, Result, Selection, Watch};
+use crate::bus::{Bucket, Entry, Kv, Result, Selection, Standing, Watch};
 
 type Happening = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(super) struct Between {
     kv: Arc<dyn Kv>,
-    /// Once.
-    happens: Mutex<Option<Happening>>,
+    /// Once, when so many changes have been made.
+    happens: Mutex<(usize, Option<Happening>)>,
 }
 
 impl Between {
     pub(super) fn new(kv: Arc<dyn Kv>, happens: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self::after(0, kv, happens)
+    }
+
+    pub(super) fn after(changes: usize, kv: Arc<dyn Kv>, happens: impl Future<Output = ()> + Send + 'static) -> Self {
         Self {
             kv,
-            happens: Mutex::new(Some(Box::pin(happens))),
+            happens: Mutex::new((changes, Some(Box::pin(happens)))),
         }
     }
 
+    fn due(&self) -> Option<Happening> {
+        let (changes, happens) = &mut *self.happens.lock();
+        if let Some(fewer) = changes.checked_sub(1) {
+            *changes = fewer;
+            return None;
+        }
+        happens.take()
+    }
+
     async fn happen(&self) {
-        let happens = self.happens.lock().take();
-        if let Some(happens) = happens {
+        if let Some(happens) = self.due() {
             happens.await;
         }
     }
@@ -83,6 +95,7 @@ impl Kv for Between {
     }
 
     async fn purge(&self, bucket: Bucket, pattern: &str) -> Result<u64> {
+        self.happen().await;
         self.kv.purge(bucket, pattern).await
     }
 
