@@ -49,12 +49,15 @@ impl Router {
         let mut upto = command.time.saturating_add(CLOCKS);
         if command.revoke {
             // Before it is written down, so that whoever goes on after another router has done it knows of nothing newer.
-            let standing = self.begun(&command.user).await?;
+            let mut standing = self.begun(&command.user).await?;
             // First: who is cut off comes back at once.
             if self.revoke(&command).await? == Recorded::Before {
                 // Perhaps it has been answered, and the user came back since.
                 upto = command.time;
             }
+            // The replica that was asked before may not have known of the youngest yet.
+            let older = |(_, started): &(String, u64)| *started <= command.time;
+            standing.extend(self.begun(&command.user).await?.into_iter().filter(older));
             self.end_sessions(&command.user, standing, upto).await?;
         }
         let user = Target::user(command.user.as_str());
