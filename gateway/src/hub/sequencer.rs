@@ -82,9 +82,12 @@ impl Sequencer {
     }
 
     pub fn live(&mut self, sequence: u64, previous: u64) -> Step {
-        self.begin(previous, previous);
+        // A sweep may have passed what is known of, for it waits for nobody before delivery has begun: then it begins behind
+        // that. Nobody is live yet; who comes reads the log.
+        let at = previous.max(self.newest);
+        self.begin(at, at);
         self.newest = self.newest.max(sequence);
-        let last_seen = self.last_seen.unwrap_or(previous);
+        let last_seen = self.last_seen.unwrap_or(at);
         if sequence <= last_seen {
             return Step::Duplicate;
         }

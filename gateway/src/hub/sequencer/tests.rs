@@ -17,6 +17,17 @@ fn the_first_copy_is_the_beginning() {
     assert_eq!(s.live(17, 16), Step::Deliver);
 }
 
+/// A sweep waits for nobody before delivery has begun, and does not come back to what it has passed.
+#[test]
+fn a_copy_of_long_ago_does_not_begin_before_what_is_known_of() {
+    let mut s = Sequencer::default();
+    assert!(!s.expect(5) && s.is_past(5), "the sweep goes on");
+    assert_eq!(s.live(1, 0), Step::Duplicate);
+    assert_eq!((s.position(), s.is_behind()), (Some(5), false));
+    assert!(!s.is_current(4), "who has less reads the log");
+    assert_eq!(s.live(6, 5), Step::Deliver);
+}
+
 #[test]
 fn trimming_is_no_hole() {
     let mut s = Sequencer::default();
