@@ -43,8 +43,8 @@ pub type Memberships = LiteMap<Box<str>, Membership>;
 /// A change of a user's groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    pub user: Box<str>,
-    pub group: Box<str>,
+    pub user: Arc<str>,
+    pub group: Arc<str>,
     pub sequence: u64,
     pub joined: bool,
 }
@@ -184,7 +184,7 @@ impl Hub {
     /// The users that have connections here.
     pub fn users(&self) -> Vec<Arc<str>> {
         let topics = self.topics.iter().filter_map(|topic| match topic.key() {
-            Target::User(user) if !topic.state.lock().members().is_empty() => Some(Arc::from(&**user)),
+            Target::User(user) if !topic.state.lock().members().is_empty() => Some(user.clone()),
             _ => None,
         });
         topics.collect()
@@ -219,7 +219,7 @@ impl Hub {
         if let Some(topic) = self.existing(&inbox) {
             let groups: Vec<Target> = {
                 let state = topic.state.lock();
-                state.groups.keys().map(|name| Target::group(name.clone())).collect()
+                state.groups.keys().map(|name| Target::group(&**name)).collect()
             };
             // The inbox first: from then on no change of groups can add the connection again.
             self.detach(conn, &inbox);
