@@ -128,8 +128,8 @@ impl Hooks {
             user: caller.user.clone(),
             connection: caller.connection.clone(),
             to: match &message.to {
-                Target::User(user) => json!({ "user": user }),
-                Target::Group(group) => json!({ "group": group }),
+                Target::User(user) => json!({ "user": **user }),
+                Target::Group(group) => json!({ "group": **group }),
                 Target::All => json!({ "all": true }),
             },
             kind: message.kind.clone(),

@@ -98,7 +98,7 @@ async fn reconcile(
     let mut changes = Vec::new();
     for (group, from) in &told {
         if known.get(*group).is_none_or(|known| known.sequence < *from) {
-            changes.push((Box::from(*group), *from, true));
+            changes.push((Arc::from(*group), *from, true));
         }
     }
     for (group, Membership { sequence, joined }) in known {
@@ -108,14 +108,14 @@ async fn reconcile(
         let key = (user.clone(), group.clone());
         if before.get(&key) == Some(&sequence) {
             // Later than what is known, earlier than any change to come.
-            changes.push((group, sequence + 1, false));
+            changes.push((Arc::from(group), sequence + 1, false));
         } else {
             now.insert(key, sequence);
         }
     }
     for (group, sequence, joined) in changes {
         let change = Change {
-            user: Box::from(&**user),
+            user: user.clone(),
             group,
             sequence,
             joined,

@@ -21,7 +21,7 @@ pub struct Session {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Who {
-    user: String,
+    user: Box<str>,
     broadcast: bool,
 }
 
@@ -100,13 +100,13 @@ impl Session {
     /// The token has been verified and the cluster knows the user.
     pub fn connected(&mut self, identity: &Identity) {
         self.who = Some(Who {
-            user: identity.user.clone(),
+            user: identity.user.as_str().into(),
             broadcast: identity.broadcast,
         });
     }
 
     pub fn user(&self) -> Option<&str> {
-        self.who.as_ref().map(|who| who.user.as_str())
+        self.who.as_ref().map(|who| &*who.user)
     }
 
     /// A refreshed token may grant more, or less.

@@ -1,21 +1,23 @@
 //! Whom a message is for.
 
+use std::sync::Arc;
+
 use crate::{cluster, id};
 
 /// A user's inbox, a group, or everybody. Each has its own order of messages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
-    User(Box<str>),
-    Group(Box<str>),
+    User(Arc<str>),
+    Group(Arc<str>),
     All,
 }
 
 impl Target {
-    pub fn user(id: impl Into<Box<str>>) -> Self {
+    pub fn user(id: impl Into<Arc<str>>) -> Self {
         Self::User(id.into())
     }
 
-    pub fn group(id: impl Into<Box<str>>) -> Self {
+    pub fn group(id: impl Into<Arc<str>>) -> Self {
         Self::Group(id.into())
     }
 

@@ -10,6 +10,7 @@ use std::{
 
 use hashbrown::HashMap;
 use herald_proto::cluster::{GroupInfo, GroupMembership, GroupPage, Presence, UserPage, UserPresence};
+use litemap::LiteMap;
 
 use crate::presence::{Change, Table};
 
@@ -64,10 +65,19 @@ impl Directory {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct User {
-    /// Each with the offset from which on the membership counts.
-    groups: HashMap<Id, u64>,
+    /// Each with the offset from which on the membership counts. Never empty.
+    groups: LiteMap<Id, u64>,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self {
+            // Most are in one group: the first growth would make room for four.
+            groups: LiteMap::with_capacity(1),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -301,9 +311,7 @@ impl Directory {
         let Some(user) = self.users.get(user) else {
             return Vec::new();
         };
-        let mut groups: Vec<String> = user.groups.keys().map(ToString::to_string).collect();
-        groups.sort_unstable();
-        groups
+        user.groups.keys().map(ToString::to_string).collect()
     }
 
     /// A user's groups, each with the offset from which on the membership counts.
@@ -330,10 +338,9 @@ impl Directory {
 
     /// One allocation for an id, however many tables hold it.
     fn user_id(&self, user: &str) -> Id {
-        match self.users.get_key_value(user) {
-            Some((id, _)) => id.clone(),
-            None => user.into(),
-        }
+        let known = self.users.get_key_value(user).map(|(id, _)| id);
+        let known = known.or_else(|| self.presence.id_of(user));
+        known.cloned().unwrap_or_else(|| user.into())
     }
 
     /// A user has come online or gone offline. False where that was known.

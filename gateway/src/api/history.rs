@@ -192,11 +192,11 @@ impl From<Target> for StoredFor {
     fn from(target: Target) -> Self {
         match target {
             Target::User(user) => Self {
-                user: Some(user.into()),
+                user: Some(user.to_string()),
                 ..Self::default()
             },
             Target::Group(group) => Self {
-                group: Some(group.into()),
+                group: Some(group.to_string()),
                 ..Self::default()
             },
             Target::All => Self {

@@ -111,7 +111,7 @@ impl Hub {
             let mut state = topic.state.lock();
             state.sequencer.restart(same);
             // Changes of groups are numbered by the log as well.
-            for membership in state.groups.values_mut() {
+            for (_, membership) in &mut state.groups {
                 membership.sequence = membership.sequence.min(same);
             }
             // Their places in the log say nothing any more. They come back, and are told.

@@ -56,8 +56,8 @@ struct Entry {
 
 impl Hub {
     /// Adds a connection to its user's inbox and to broadcasts. From here on changes of groups cover it.
-    pub async fn announce(self: &Arc<Self>, conn: &Arc<Conn>, user: &str) -> Result<(), BusError> {
-        for target in [Target::user(user), Target::All] {
+    pub async fn announce(self: &Arc<Self>, conn: &Arc<Conn>, user: &Arc<str>) -> Result<(), BusError> {
+        for target in [Target::user(user.clone()), Target::All] {
             self.with_topic(&target, |_, mut state| state.add(conn)).await?;
         }
         Ok(())
@@ -68,11 +68,11 @@ impl Hub {
     pub async fn enter(
         self: &Arc<Self>,
         conn: &Arc<Conn>,
-        user: &str,
+        user: &Arc<str>,
         start: &Start,
         told: &[GroupMembership],
     ) -> Result<Entered, BusError> {
-        let inbox = Target::user(user);
+        let inbox = Target::user(user.clone());
         let groups = self.groups_of(&inbox, told).await?;
         let mut entries = Vec::with_capacity(groups.len() + 2);
         for target in [inbox.clone(), Target::All] {

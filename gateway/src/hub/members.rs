@@ -75,6 +75,10 @@ impl<T> Members<T> {
             return false;
         }
         let (list, places) = self.parts();
+        if list.order.is_empty() {
+            // Most targets have one: the first growth would make room for four.
+            list.order.reserve_exact(1);
+        }
         list.order.push(member.clone());
         if let Some(places) = places {
             places.insert(list.order.len() - 1, &list.order);

@@ -4,10 +4,11 @@
 //! messages in the user's own log, which come to every gateway that serves the user. Each carries the offset of the
 //! change, so that the newest wins in whatever order they come.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use herald_proto::{Target, cluster::GroupChange};
 use herald_router::bus::BusError;
+use litemap::LiteMap;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -36,11 +37,14 @@ pub struct Membership {
     pub joined: bool,
 }
 
+/// Of all a user's groups.
+pub type Memberships = LiteMap<Box<str>, Membership>;
+
 /// A change of a user's groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    pub user: Box<str>,
-    pub group: Box<str>,
+    pub user: Arc<str>,
+    pub group: Arc<str>,
     pub sequence: u64,
     pub joined: bool,
 }
@@ -92,6 +96,10 @@ impl TopicState {
             None => {
                 if self.groups.len() >= REMEMBERED {
                     self.groups.retain(|_, membership| membership.joined);
+                }
+                if self.groups.is_empty() {
+                    // Most have one: the first growth would make room for four.
+                    self.groups = Memberships::with_capacity(1);
                 }
                 self.groups.insert(group.into(), now);
                 true
@@ -176,7 +184,7 @@ impl Hub {
     /// The users that have connections here.
     pub fn users(&self) -> Vec<Arc<str>> {
         let topics = self.topics.iter().filter_map(|topic| match topic.key() {
-            Target::User(user) if !topic.state.lock().members().is_empty() => Some(Arc::from(&**user)),
+            Target::User(user) if !topic.state.lock().members().is_empty() => Some(user.clone()),
             _ => None,
         });
         topics.collect()
@@ -190,7 +198,7 @@ impl Hub {
     }
 
     /// What is known of a user's groups.
-    pub fn memberships(&self, user: &str) -> HashMap<Box<str>, Membership> {
+    pub fn memberships(&self, user: &str) -> Memberships {
         let topic = self.existing(&Target::user(user));
         topic.map(|topic| topic.state.lock().groups.clone()).unwrap_or_default()
     }
@@ -211,7 +219,7 @@ impl Hub {
         if let Some(topic) = self.existing(&inbox) {
             let groups: Vec<Target> = {
                 let state = topic.state.lock();
-                state.groups.keys().map(|name| Target::group(name.clone())).collect()
+                state.groups.keys().map(|name| Target::group(&**name)).collect()
             };
             // The inbox first: from then on no change of groups can add the connection again.
             self.detach(conn, &inbox);

@@ -79,7 +79,12 @@ impl Rounds {
         let now = Instant::now();
         let mut fresh = self.fresh.lock();
         let count = fresh.iter().take_while(|(at, _)| *at <= now).count();
-        fresh.drain(..count).map(|(_, target)| target).collect()
+        let settled = fresh.drain(..count).map(|(_, target)| target).collect();
+        if fresh.is_empty() {
+            // Room for a crowd that came together.
+            *fresh = VecDeque::new();
+        }
+        settled
     }
 
     /// Whether there was another log until now.

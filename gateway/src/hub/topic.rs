@@ -1,13 +1,13 @@
 //! One target on this node.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use herald_proto::Target;
 use herald_router::bus::{Bus, BusError, LiveSubscription, LogEntry};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
-use super::{Hub, members::Members, membership::Membership, replaced::Replaced, sequencer::Sequencer, tail::Tail};
+use super::{Hub, members::Members, membership::Memberships, replaced::Replaced, sequencer::Sequencer, tail::Tail};
 use crate::conn::Conn;
 
 pub(super) struct Topic {
@@ -22,7 +22,7 @@ pub(super) struct TopicState<T = Conn> {
     /// What has come of late, while somebody is catching up.
     tail: Option<Box<Tail>>,
     /// Of a user's topic only: the groups that the user's connections belong to.
-    pub groups: HashMap<Box<str>, Membership>,
+    pub groups: Memberships,
     /// Of a user's topic only: the connections that have made way of late.
     pub replaced: Replaced,
     /// No longer in the table: nobody may be added.
@@ -69,7 +69,7 @@ impl<T> Default for TopicState<T> {
             members: Members::default(),
             sequencer: Sequencer::default(),
             tail: None,
-            groups: HashMap::new(),
+            groups: Memberships::new(),
             replaced: Replaced::default(),
             dropped: false,
         }

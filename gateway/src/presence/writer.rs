@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
+    num::NonZeroU64,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -35,6 +36,7 @@ pub(super) struct Writer {
     source: Arc<dyn Source>,
     lease: NodeLease,
     next_refresh: Instant,
+    begun: Instant,
     /// The keys that stand, as far as this task knows.
     written: HashMap<User, Written>,
     /// To be looked at again with the next tick.
@@ -43,11 +45,15 @@ pub(super) struct Writer {
 
 struct Written {
     /// None: what stands is not known.
-    digest: Option<u64>,
+    digest: Option<Digest>,
     /// From then on, in Unix milliseconds, the user has been here.
     since: u64,
-    at: Instant,
+    /// When this was written, in milliseconds since the writer began.
+    at: u64,
 }
+
+/// None of them is zero, so that one more costs nothing.
+type Digest = NonZeroU64;
 
 impl Writer {
     pub async fn begin(presence: Arc<Presence>, source: Arc<dyn Source>) -> Result<Self, NameTaken> {
@@ -56,6 +62,7 @@ impl Writer {
             presence,
             source,
             next_refresh: Instant::now(),
+            begun: Instant::now(),
             written: HashMap::new(),
             postponed: HashSet::new(),
         };
@@ -143,7 +150,7 @@ impl Writer {
                 None if value.connections == 0 => {}
                 Some(known) if known.digest == Some(digest) => {}
                 // Online is online: who else there is may wait.
-                Some(known) if value.connections > 0 && known.digest.is_some() && known.at.elapsed() < REWRITE => {
+                Some(known) if value.connections > 0 && known.digest.is_some() && self.is_fresh(known) => {
                     self.postponed.insert(user);
                 }
                 _ => jobs.push((user, value, digest)),
@@ -166,11 +173,19 @@ impl Writer {
         self.presence.tell_waiting(|user| written.contains_key(user));
     }
 
-    fn done(&mut self, user: User, value: &UserOnNode, digest: u64, outcome: Result<(), BusError>) {
+    fn is_fresh(&self, written: &Written) -> bool {
+        u128::from(self.now() - written.at) < REWRITE.as_millis()
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn done(&mut self, user: User, value: &UserOnNode, digest: Digest, outcome: Result<(), BusError>) {
         let now = Written {
             digest: outcome.is_ok().then_some(digest),
             since: value.since,
-            at: Instant::now(),
+            at: self.now(),
         };
         match outcome {
             Ok(()) if value.connections == 0 => {
@@ -189,10 +204,10 @@ impl Writer {
     }
 }
 
-fn digest(value: &UserOnNode) -> u64 {
+fn digest(value: &UserOnNode) -> Digest {
     let mut hasher = DefaultHasher::new();
     value.encode_to_vec().hash(&mut hasher);
-    hasher.finish()
+    Digest::new(hasher.finish()).unwrap_or(Digest::MIN)
 }
 
 async fn write_key(bus: &Bus, node: &str, incarnation: &str, user: &str, value: &UserOnNode) -> Result<(), BusError> {

@@ -70,8 +70,8 @@ impl Router {
     fn message_sent(&self, target: &Target, stored: Stored, sent: &Sent) {
         let mut message = json!({ "id": stored.id, "time": stored.time, "durable": sent.sequence > 0 });
         message["to"] = match target {
-            Target::User(user) => json!({ "user": user }),
-            Target::Group(group) => json!({ "group": group }),
+            Target::User(user) => json!({ "user": **user }),
+            Target::Group(group) => json!({ "group": **group }),
             Target::All => json!({ "all": true }),
         };
         if let Some(kind) = stored.kind {

@@ -76,6 +76,11 @@ impl Table {
         self.users.get(user).is_some_and(|user| user.online)
     }
 
+    /// As it is held here already.
+    pub fn id_of(&self, user: &str) -> Option<&Id> {
+        self.users.get_key_value(user).map(|(id, _)| id)
+    }
+
     pub fn online_count(&self) -> usize {
         self.online
     }
@@ -171,7 +176,7 @@ impl Table {
 
     /// How many connections one who is online has, and since when.
     fn counted(&self, user: &User) -> (u32, u64) {
-        let of_sessions = user.sessions.iter().map(|session| session.since);
+        let of_sessions = user.sessions().iter().map(|session| session.since);
         let begun = (0, of_sessions.min().unwrap_or(u64::MAX));
         self.counting(user).fold(begun, |(connections, since), key| {
             (connections + key.connections, since.min(key.since))

@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub struct Poller {
-    user: String,
+    user: Arc<str>,
     groups: Vec<String>,
     cursor: Option<String>,
     /// Up to which sequence messages were stored before the first poll, by target.
@@ -44,7 +44,7 @@ impl Drop for Leaving<'_> {
 impl Poller {
     pub fn new(user: &str, groups: &[&str]) -> Self {
         Self {
-            user: user.to_owned(),
+            user: user.into(),
             groups: groups.iter().map(ToString::to_string).collect(),
             cursor: None,
             before: HashMap::new(),
@@ -64,7 +64,7 @@ impl Poller {
             [127, 0, 0, 1].into(),
         );
         conn.set_member(Member {
-            user: self.user.as_str().into(),
+            user: self.user.clone(),
             device: None,
             since: 0,
             session: None,

@@ -208,7 +208,7 @@ impl Drop for World {
 
 /// A user with one device, which keeps its cursor and what it has seen.
 pub struct Guest {
-    user: String,
+    user: Arc<str>,
     /// Those that it is in, and those whose end it was told of.
     groups: Vec<String>,
     left: HashSet<String>,
@@ -233,7 +233,7 @@ pub struct Guest {
 impl Guest {
     pub fn new(number: usize, groups: usize, from_start: bool) -> Self {
         Self {
-            user: format!("u{number}"),
+            user: format!("u{number}").into(),
             groups: GROUPS[..groups].iter().map(ToString::to_string).collect(),
             left: HashSet::new(),
             from_start,
@@ -263,7 +263,7 @@ impl Guest {
             [127, 0, 0, 1].into(),
         );
         conn.set_member(Member {
-            user: self.user.as_str().into(),
+            user: self.user.clone(),
             device: None,
             since: 0,
             session: None,

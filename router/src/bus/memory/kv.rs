@@ -22,6 +22,8 @@ use super::{MAX_PAYLOAD, pubsub};
 use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Standing, Watch};
 use table::{Expect, Table};
 
+mod ends;
+mod item;
 mod table;
 mod watcher;
 

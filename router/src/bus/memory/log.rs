@@ -26,6 +26,7 @@ use crate::bus::{
 use sinks::Sinks;
 use store::Store;
 
+mod seen;
 mod sinks;
 mod store;
 
@@ -136,8 +137,10 @@ impl Log for MemoryLog {
     async fn append(&self, target: &Target, payload: Bytes, dedup: &str) -> Result<Appended> {
         check_size(&payload)?;
         let shard = self.shards.of(target);
+        // A copy of its own: shared with who is given it, it would keep a header beside it for as long as it is stored.
+        let kept = Bytes::copy_from_slice(&payload);
         let _order = shard.delivery.lock();
-        let appended = self.store.lock().append(target, payload.clone(), dedup);
+        let appended = self.store.lock().append(target, kept, dedup);
         Ok(match appended {
             Ok(stored) => {
                 shard.deliver(target, payload, Some(stored));

@@ -76,9 +76,7 @@ impl Table {
             return;
         };
         let id = id.clone();
-        let before = entry.sessions.len();
-        entry.sessions.retain(|session| !gone(session));
-        self.sessions -= before - entry.sessions.len();
+        self.sessions -= entry.drop_sessions(gone);
         self.refresh(&id, time);
         self.forget_if_nowhere(&id);
     }
@@ -88,7 +86,7 @@ impl Table {
     pub(super) fn refresh(&mut self, user: &Id, time: u64) {
         let Some(entry) = self.users.get_mut(user) else { return };
         let mut counting = counting(&self.nodes, &entry.keys);
-        let online = !entry.sessions.is_empty() || counting.next().is_some();
+        let online = !entry.sessions().is_empty() || counting.next().is_some();
         if online == std::mem::replace(&mut entry.online, online) {
             return;
         }

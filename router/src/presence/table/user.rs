@@ -8,7 +8,9 @@ use super::Id;
 #[derive(Debug, Default)]
 pub(super) struct User {
     pub keys: Vec<Key>,
-    pub sessions: Vec<Session>,
+    /// Boxed, for few have any.
+    #[allow(clippy::box_collection)]
+    sessions: Option<Box<Vec<Session>>>,
     /// By what counts of all this.
     pub online: bool,
 }
@@ -82,19 +84,36 @@ impl User {
         }
     }
 
+    pub fn sessions(&self) -> &[Session] {
+        self.sessions.as_deref().map_or(&[], Vec::as_slice)
+    }
+
     /// True where it was not known.
     pub fn put_session(&mut self, session: Session) -> bool {
-        match self.sessions.iter_mut().find(|known| known.sid == session.sid) {
+        let sessions = self.sessions.get_or_insert_default();
+        match sessions.iter_mut().find(|known| known.sid == session.sid) {
             Some(known) => {
                 *known = session;
                 false
             }
             None => {
-                self.sessions.reserve_exact(1);
-                self.sessions.push(session);
+                sessions.reserve_exact(1);
+                sessions.push(session);
                 true
             }
         }
+    }
+
+    /// How many there were.
+    pub fn drop_sessions(&mut self, gone: impl Fn(&Session) -> bool) -> usize {
+        let Some(sessions) = &mut self.sessions else { return 0 };
+        let before = sessions.len();
+        sessions.retain(|session| !gone(session));
+        let left = sessions.len();
+        if left == 0 {
+            self.sessions = None;
+        }
+        before - left
     }
 
     pub fn is_on(&self, node: &str) -> bool {
@@ -102,7 +121,7 @@ impl User {
     }
 
     pub fn is_nowhere(&self) -> bool {
-        self.keys.is_empty() && self.sessions.is_empty()
+        self.keys.is_empty() && self.sessions.is_none()
     }
 
     /// Since when it has its newest key, in Unix milliseconds; 0: none.
@@ -112,13 +131,14 @@ impl User {
 
     /// Whether anything was not told since the bucket was last told anew.
     pub fn is_untold(&self) -> bool {
-        self.keys.iter().any(|key| !key.told) || self.sessions.iter().any(|session| !session.told)
+        self.keys.iter().any(|key| !key.told) || self.sessions().iter().any(|session| !session.told)
     }
 
     /// The bucket is told anew.
     pub fn untell(&mut self) {
         self.keys.iter_mut().for_each(|key| key.told = false);
-        self.sessions.iter_mut().for_each(|session| session.told = false);
+        let sessions = self.sessions.iter_mut().flat_map(|sessions| sessions.iter_mut());
+        sessions.for_each(|session| session.told = false);
     }
 }
 

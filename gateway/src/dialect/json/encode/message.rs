@@ -43,8 +43,8 @@ struct HistoryOut<'a> {
 fn to<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(1))?;
     match target {
-        Target::User(user) => map.serialize_entry("user", user)?,
-        Target::Group(group) => map.serialize_entry("group", group)?,
+        Target::User(user) => map.serialize_entry("user", &**user)?,
+        Target::Group(group) => map.serialize_entry("group", &**group)?,
         Target::All => map.serialize_entry("all", &true)?,
     }
     map.end()

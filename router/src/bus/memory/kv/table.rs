@@ -1,7 +1,7 @@
 //! One bucket: its keys, the order of their revisions, its deletions of late, and its TTLs by when they end.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     ops::Bound,
     sync::Arc,
 };
@@ -10,6 +10,10 @@ use bytes::Bytes;
 use herald_proto::id;
 use tokio::time::Instant;
 
+use super::{
+    ends::Ends,
+    item::{ByKey, ByRevision, Item},
+};
 use crate::bus::{BusError, Entry, KvEvent, Result};
 
 /// Deletions that watchers can still learn of one by one. A watcher further behind begins again.
@@ -18,38 +22,20 @@ const DELETIONS: usize = 16_384;
 #[derive(Default)]
 pub(super) struct Table {
     /// In order, so that the keys of a prefix stand together.
-    keys: BTreeMap<Arc<str>, Item>,
-    by_revision: BTreeMap<u64, Arc<str>>,
+    keys: BTreeSet<ByKey>,
+    by_revision: BTreeSet<ByRevision>,
     deletions: VecDeque<Deletion>,
     /// Deletions up to this revision are no longer known one by one.
     forgotten: u64,
-    ends: BTreeSet<(Instant, Arc<str>)>,
+    ends: Ends,
     revision: u64,
 }
 
 struct Deletion {
     revision: u64,
-    key: Arc<str>,
+    key: Box<str>,
     /// Unix milliseconds.
     time: u64,
-}
-
-struct Item {
-    value: Bytes,
-    revision: u64,
-    /// Unix milliseconds.
-    time: u64,
-    ends: Option<Instant>,
-}
-
-impl Item {
-    /// None: it has run out. The timer may be late; a reader must not see it.
-    fn entry(&self, now: Instant) -> Option<Entry> {
-        self.ends.is_none_or(|ends| ends > now).then(|| Entry {
-            value: self.value.clone(),
-            revision: self.revision,
-        })
-    }
 }
 
 /// What must stand for a write to pass.
@@ -72,7 +58,12 @@ pub(super) enum Changes {
 
 impl Table {
     pub(super) fn get(&self, key: &str) -> Option<Entry> {
-        self.keys.get(key)?.entry(Instant::now())
+        self.entry(self.keys.get(key)?, Instant::now())
+    }
+
+    /// None: it has run out. The timer may be late; a reader must not see it.
+    fn entry(&self, ByKey(item): &ByKey, now: Instant) -> Option<Entry> {
+        (!self.ends.has_ended(item.revision, now)).then(|| item.entry())
     }
 
     /// The keys that begin with all tokens of `prefix`.
@@ -81,13 +72,13 @@ impl Table {
         // The key that is the prefix itself stands apart from those beneath it.
         let (itself, beneath) = match prefix {
             "" => (None, String::new()),
-            _ => (self.keys.get_key_value(prefix), format!("{prefix}.")),
+            _ => (self.keys.get(prefix), format!("{prefix}.")),
         };
         let from = (Bound::Included(beneath.as_str()), Bound::Unbounded);
         let rest = self.keys.range::<str, _>(from);
-        let rest = rest.take_while(move |(key, _)| key.starts_with(&beneath));
+        let rest = rest.take_while(move |ByKey(item)| item.key.starts_with(&beneath));
         let found = itself.into_iter().chain(rest);
-        found.filter_map(move |(key, item)| Some((&**key, item.entry(now)?)))
+        found.filter_map(move |found| Some((&*found.0.key, self.entry(found, now)?)))
     }
 
     pub(super) fn put(&mut self, key: &str, value: Bytes, expect: Expect, ends: Option<Instant>) -> Result<u64> {
@@ -96,19 +87,11 @@ impl Table {
         self.revision += 1;
         let revision = self.revision;
         if let Some(ends) = ends {
-            self.ends.insert((ends, key.clone()));
+            self.ends.insert(revision, ends);
         }
-        self.by_revision.insert(revision, key.clone());
-        let time = id::now_ms();
-        self.keys.insert(
-            key,
-            Item {
-                value,
-                revision,
-                time,
-                ends,
-            },
-        );
+        let item = Item::new(key, value, revision, id::now_ms());
+        self.by_revision.insert(ByRevision(item.clone()));
+        self.keys.insert(ByKey(item));
         Ok(revision)
     }
 
@@ -146,18 +129,18 @@ impl Table {
     }
 
     /// Takes a key out of all indexes.
-    fn take(&mut self, key: &str) -> Option<Arc<str>> {
-        let (key, item) = self.keys.remove_entry(key)?;
+    fn take(&mut self, key: &str) -> Option<Box<str>> {
+        let ByKey(item) = self.keys.take(key)?;
         self.by_revision.remove(&item.revision);
-        if let Some(ends) = item.ends {
-            self.ends.remove(&(ends, key.clone()));
-        }
-        Some(key)
+        self.ends.remove(item.revision);
+        // Nothing else holds it.
+        Some(Arc::into_inner(item)?.key)
     }
 
     /// Drops the keys that `matches`, without a word to watchers. How many.
     pub(super) fn purge_if(&mut self, matches: impl Fn(&str) -> bool) -> u64 {
-        let keys: Vec<Arc<str>> = self.keys.keys().filter(|key| matches(key)).cloned().collect();
+        let keys = self.keys.iter().map(|ByKey(item)| &item.key);
+        let keys: Vec<Box<str>> = keys.filter(|key| matches(key)).cloned().collect();
         for key in &keys {
             self.take(key);
         }
@@ -177,10 +160,11 @@ impl Table {
     /// Deletes what has run out. True where there was something.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         let mut expired = false;
-        while let Some((ends, key)) = self.ends.first()
-            && *ends <= now
+        while let Some((ends, revision)) = self.ends.first()
+            && ends <= now
+            && let Some(ByRevision(item)) = self.by_revision.get(&revision)
         {
-            let key = key.clone();
+            let key = item.key.clone();
             self.delete(&key);
             expired = true;
         }
@@ -188,7 +172,7 @@ impl Table {
     }
 
     pub(super) fn next_end(&self) -> Option<Instant> {
-        self.ends.first().map(|(ends, _)| *ends)
+        self.ends.first().map(|(ends, _)| ends)
     }
 
     pub(super) fn revision(&self) -> u64 {
@@ -202,21 +186,19 @@ impl Table {
         if told < self.forgotten {
             return Changes::Lost;
         }
-        let mut puts = self.by_revision.range(after + 1..).peekable();
+        let mut puts = self.by_revision.range::<u64, _>(after + 1..).peekable();
         let first = self.deletions.partition_point(|deletion| deletion.revision <= told);
         let mut deletions = self.deletions.range(first..).peekable();
         let (mut events, mut upto) = (Vec::new(), after);
         for _ in 0..limit {
             let deletion = deletions.peek().map_or(u64::MAX, |deletion| deletion.revision);
-            if let Some((&revision, key)) = puts.next_if(|(revision, _)| **revision < deletion) {
-                upto = revision;
-                if picks(key)
-                    && let Some(item) = self.keys.get(key)
-                {
+            if let Some(ByRevision(item)) = puts.next_if(|ByRevision(item)| item.revision < deletion) {
+                upto = item.revision;
+                if picks(&item.key) {
                     events.push(KvEvent::Put {
-                        key: key.to_string(),
-                        value: item.value.clone(),
-                        revision,
+                        key: item.key.to_string(),
+                        value: item.value(),
+                        revision: item.revision,
                         time: item.time,
                     });
                 }

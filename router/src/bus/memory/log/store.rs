@@ -7,8 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use herald_proto::{Target, limits::DEDUP_WINDOW};
+use herald_proto::Target;
 
+use super::seen::Seen;
 use crate::bus::{Bounds, LogEntry, LogLimits, Newer, Page, StoredAt};
 
 /// What a message takes beside its payload, roughly: it counts towards `max_bytes`, so that many small ones are bounded.
@@ -25,9 +26,7 @@ pub(super) struct Store {
     targets: HashMap<Arc<Target>, VecDeque<LogEntry>>,
     /// Which target each stored sequence belongs to. Sparse, for one target may trim much while another keeps all.
     order: BTreeMap<u64, Arc<Target>>,
-    /// Bounded by the rate of appends and the window.
-    seen: HashMap<Arc<str>, u64>,
-    seen_order: VecDeque<(Instant, Arc<str>)>,
+    seen: Seen,
 }
 
 impl Store {
@@ -40,23 +39,21 @@ impl Store {
             trimmed: 0,
             targets: HashMap::new(),
             order: BTreeMap::new(),
-            seen: HashMap::new(),
-            seen_order: VecDeque::new(),
+            seen: Seen::new(),
         }
     }
 
     /// `Err` is the sequence under which the same dedup id was stored before.
     pub(super) fn append(&mut self, target: &Target, payload: Bytes, dedup: &str) -> Result<StoredAt, u64> {
         let now = Instant::now();
-        self.forget(now);
-        if let Some(first) = self.seen.get(dedup) {
-            return Err(*first);
+        self.seen.forget(now);
+        let digest = self.seen.digest(dedup);
+        if let Some(first) = self.seen.find(digest) {
+            return Err(first);
         }
-        let dedup: Arc<str> = dedup.into();
         self.last += 1;
         let sequence = self.last;
-        self.seen.insert(dedup.clone(), sequence);
-        self.seen_order.push_back((now, dedup));
+        self.seen.insert(now, digest, sequence);
 
         let key = match self.targets.get_key_value(target) {
             Some((key, _)) => key.clone(),
@@ -127,16 +124,6 @@ impl Store {
             self.targets.remove(&target);
         } else if entries.capacity() > 64 && entries.len() < entries.capacity() / 4 {
             entries.shrink_to_fit();
-        }
-    }
-
-    fn forget(&mut self, now: Instant) {
-        while let Some((at, _)) = self.seen_order.front()
-            && now.duration_since(*at) > DEDUP_WINDOW
-        {
-            if let Some((_, dedup)) = self.seen_order.pop_front() {
-                self.seen.remove(&dedup);
-            }
         }
     }
 
