@@ -61,6 +61,11 @@ pub fn from_bytes(bytes: Bytes, content_type: String) -> Result<Body, BodyError>
     })
 }
 
+/// Whether a frame that goes on as it is can be read by every receiver.
+pub fn check(frame: &[u8]) -> Result<(), BodyError> {
+    strict::check(as_json(frame).ok_or(BodyError::NotJson)?)
+}
+
 fn as_json(bytes: &[u8]) -> Option<&RawValue> {
     serde_json::from_slice(bytes).ok()
 }

@@ -74,6 +74,8 @@ fn value<'a, T: Deserialize<'a> + Default>(value: Option<&'a RawValue>) -> Resul
 
 fn send(to: Target, content: Option<&RawValue>, payload: &Bytes) -> Command {
     let checked = || -> Result<Send, String> {
+        // What this dialect does not know goes along.
+        body::check(payload).map_err(|e| e.to_string())?;
         let text: String = value(content)?;
         let send = Send {
             to,

@@ -137,6 +137,7 @@ impl Hub {
             }
             match self.try_go_live(&way) {
                 Joining::Live(rest) => {
+                    way.close_if_purged(&rest);
                     way.close_if_lacking(&Page { entries: rest, left: 0 }, way.from).await;
                     return true;
                 }
@@ -255,9 +256,7 @@ impl Way<'_> {
             }
         };
         self.close_if_lacking(&page, self.at).await;
-        if !self.told_of_gap && purged_upto(&page.entries) > self.at {
-            self.conn.close(CloseCode::Unavailable);
-        }
+        self.close_if_purged(&page.entries);
         self.count += page.entries.len() as u64;
         let hub = self.hub;
         match hub.give_page(self, &page).await {
@@ -274,6 +273,15 @@ impl Way<'_> {
                 self.hub.reads.drop_page(&self.topic.target, place);
             }
             self.hub.close_for_gap(self.conn);
+        }
+    }
+
+    /// Where something was deleted before it could be given. Of what was gone when it connected it has been told; of what came
+    /// since it has not.
+    fn close_if_purged(&self, entries: &[LogEntry]) {
+        let purged = purged_upto(entries);
+        if purged > self.at && (!self.told_of_gap || self.conn.progress.was_before(purged)) {
+            self.conn.close(CloseCode::Unavailable);
         }
     }
 

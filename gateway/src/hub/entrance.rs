@@ -124,10 +124,15 @@ impl Hub {
             None => newest.upto.max(delivered),
         };
         // Nor is what is kept of the inbox: should the connection end before it is, the client comes back to its beginning. What a
-        // replica that lags does not know of was given to nobody of this inbox, whatever others were given.
+        // replica that lags does not know of was given to nobody of this inbox, whatever others were given: not even when all
+        // that is known of has been given is it covered.
         let place = match start {
             Start::Beginning => behind.iter().map(Behind::before).fold(newest.upto, u64::min),
             Start::Now | Start::Cursor(_) => sequence,
+        };
+        let complete = match start {
+            Start::Beginning => newest.upto,
+            Start::Now | Start::Cursor(_) => sequence.max(newest.upto),
         };
         conn.progress.begin(sequence);
         conn.progress.connected(newest.upto.max(delivered));
@@ -137,7 +142,7 @@ impl Hub {
             cursor: Cursor::new(newest.log.clone(), place),
             resumed: resuming.is_some(),
             gap: lost,
-            complete: Cursor::new(newest.log.clone(), sequence.max(newest.upto)),
+            complete: Cursor::new(newest.log.clone(), complete),
             behind,
         })
     }
