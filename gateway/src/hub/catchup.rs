@@ -215,6 +215,12 @@ impl Hub {
                         break;
                     }
                 }
+                // What is known of and below the watermark no sweep asks for again.
+                let newest = state.sequencer.is_behind().then(|| state.sequencer.newest());
+                drop(state);
+                if let Some(newest) = newest {
+                    self.look_at(&topic.target, newest);
+                }
             }
             Joining::Early => {
                 let newest = state.sequencer.newest();

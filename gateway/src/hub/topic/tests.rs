@@ -278,6 +278,9 @@ impl World {
         match self.state.try_go_live(&member, at) {
             Joining::Live(rest) => {
                 rest.iter().for_each(|entry| self.give(guest, entry.sequence));
+                if self.state.sequencer.is_behind() {
+                    self.look_at(self.state.sequencer.newest());
+                }
                 return Phase::Live;
             }
             Joining::Early => self.look_at(self.state.sequencer.newest()),
