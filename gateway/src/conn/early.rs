@@ -76,7 +76,8 @@ impl Early {
         };
         let mut reader = Reader::new(&self.gateway, &self.conn, &bare.ahead, open, room);
         reader.conversation.begin(&self.identity);
-        self.gateway.welcome(&self.conn, admitted.behind(bare.answer));
+        self.gateway.welcome(&self.conn, admitted);
+        self.conn.outbox.open(bare.answer);
         self.conn.attach(bare.socket);
         self.gateway.tasks.spawn(reader.run());
     }

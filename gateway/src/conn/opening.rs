@@ -93,18 +93,15 @@ async fn welcome(
             preparing.await
         }
     };
-    let (socket, answer) = waiting.unzip();
     match outcome {
         Ok(admitted) => {
-            gateway.welcome(&conn, admitted.behind(answer.unwrap_or_default()));
+            gateway.welcome(&conn, admitted);
             conversation.begin(identity);
         }
-        Err(refused) => {
-            conn.answer_frame(answer.unwrap_or_default());
-            conversation.refuse(&Tag::None, refused);
-        }
+        Err(refused) => conversation.refuse(&Tag::None, refused),
     }
-    if let Some(socket) = socket {
+    if let Some((socket, answer)) = waiting {
+        conn.outbox.open(answer);
         conn.attach(socket);
     }
 }

@@ -40,13 +40,21 @@ struct State {
     phase: Phase,
     /// Nothing is written until the welcome is there.
     held: bool,
-    /// A flusher or a writer has this connection, and takes what is put in before it lets go.
-    taken: bool,
+    taken: Taken,
     /// Of a writer that is held up by a client that does not read.
     writer: Option<Waker>,
     /// Of one who fills from the log and waits for room.
     filler: Option<Waker>,
     reader: Option<Waker>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    No,
+    /// A flusher or a writer has this connection, and takes what is put in before it lets go.
+    Yes,
+    /// The same, and the first frame opens the connection: whatever becomes of it, the client must see that first.
+    Opening,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,15 +96,15 @@ pub enum Work {
 
 impl Outbox {
     pub fn new(limit: usize) -> Self {
-        Self::made(limit, false)
+        Self::made(limit, Taken::No)
     }
 
     /// As one that somebody has already, who will hand it to its flusher: until then nothing is written.
     pub fn taken(limit: usize) -> Self {
-        Self::made(limit, true)
+        Self::made(limit, Taken::Yes)
     }
 
-    fn made(limit: usize, taken: bool) -> Self {
+    fn made(limit: usize, taken: Taken) -> Self {
         Self {
             state: Mutex::new(State {
                 queue: Frames::default(),
@@ -195,6 +203,16 @@ impl Outbox {
         }
     }
 
+    /// Puts what opens the connection before all that waits, even where its end has begun. Whoever has it is to write it then.
+    pub fn open(&self, first: Bytes) {
+        let mut state = self.state.lock();
+        if !first.is_empty() && !matches!(state.phase, Phase::Ended(_)) {
+            state.bytes += first.len();
+            state.queue.push_front(first);
+            state.taken = Taken::Opening;
+        }
+    }
+
     pub fn ending(&self) -> Option<Ending> {
         match self.state.lock().phase {
             Phase::Closing(ending) => Some(ending),
@@ -221,12 +239,13 @@ impl Outbox {
         state.bytes -= written;
         self.wake_filler(&mut state);
         if !state.queue.is_empty() && !state.held {
+            state.taken = Taken::Yes;
             return Some(Work::Write(std::mem::take(&mut state.queue)));
         }
         if let Phase::Closing(ending) = state.phase {
             return Some(Work::Close(ending));
         }
-        state.taken = false;
+        state.taken = Taken::No;
         None
     }
 
@@ -316,16 +335,22 @@ impl Outbox {
 
 impl State {
     fn hand_over(&mut self) -> Handover {
-        if self.taken || self.held {
+        if self.taken != Taken::No || self.held {
             return Handover::No;
         }
-        self.taken = true;
+        self.taken = Taken::Yes;
         Handover::Needed
     }
 
     fn drop_queue(&mut self) {
+        let opens = self.taken == Taken::Opening;
+        let opens = opens.then(|| self.queue.iter().next().cloned()).flatten();
         self.bytes -= self.queue.bytes();
         self.queue = Frames::default();
+        if let Some(first) = opens {
+            self.bytes += first.len();
+            self.queue.push_front(first);
+        }
     }
 }
 

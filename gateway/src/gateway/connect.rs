@@ -45,18 +45,6 @@ pub struct Admitted {
     entered: Entered,
 }
 
-impl Admitted {
-    /// The welcome follows what else is to be written first, in one frame with it.
-    pub fn behind(mut self, first: Bytes) -> Self {
-        self.welcome = match (first.is_empty(), self.welcome.is_empty()) {
-            (true, _) => self.welcome,
-            (false, true) => first,
-            (false, false) => [first, self.welcome].concat().into(),
-        };
-        self
-    }
-}
-
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
         let code = match failure.code {

@@ -129,3 +129,32 @@ fn answers_have_slack_and_then_end_the_connection() {
     assert_eq!(outbox.push_answer(frame(ANSWER_SLACK)), Handover::No);
     assert_eq!(outbox.ending(), Some(Ending::Code(CloseCode::SlowConsumer)));
 }
+
+#[test]
+fn what_opens_the_connection_comes_first_whatever_becomes_of_it() {
+    let first = |outbox: &Outbox| match outbox.next(0) {
+        Some(Work::Write(frames)) => frames.iter().map(Bytes::len).collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    let outbox = Outbox::taken(100);
+    outbox.hold();
+    assert_eq!(outbox.push(frame(2)), QUEUED);
+    assert_eq!(outbox.release(Some(frame(3))), Handover::No, "it has no socket yet");
+    outbox.open(frame(1));
+    assert_eq!(first(&outbox), [1, 3, 2]);
+    // Its end began before it was welcomed.
+    let outbox = Outbox::taken(100);
+    outbox.hold();
+    assert_eq!(outbox.close(Ending::Code(CloseCode::Replaced)), Handover::No);
+    assert_eq!(outbox.release(Some(frame(3))), Handover::No);
+    outbox.open(frame(1));
+    assert_eq!(first(&outbox), [1]);
+    assert_eq!(outbox.next(1), Some(Work::Close(Ending::Code(CloseCode::Replaced))));
+    // Its end begins before anything is written, and what waits is dropped.
+    let outbox = Outbox::taken(100);
+    assert_eq!(outbox.push(frame(90)), QUEUED);
+    outbox.open(frame(1));
+    assert_eq!(outbox.close(Ending::Code(CloseCode::SlowConsumer)), Handover::No);
+    assert_eq!(first(&outbox), [1]);
+    assert_eq!(outbox.next(1), Some(Work::Close(Ending::Code(CloseCode::SlowConsumer))));
+}
