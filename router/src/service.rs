@@ -23,7 +23,8 @@ use crate::{
     watches,
 };
 
-/// Commands under way at once. What comes beyond waits in the subscription; each command ends by its own deadline.
+/// Requests under way at once, each with one command or some dozens. What comes beyond waits in the subscription; each command
+/// ends by its own deadline.
 const AT_ONCE: usize = 2048;
 /// After a drain has begun, requests that were already on their way are still served for this long.
 const LINGER: Duration = Duration::from_secs(2);
