@@ -27,6 +27,7 @@ use tracing::{error, info};
 
 use crate::metrics::PresenceCounters;
 
+mod key;
 mod lease;
 mod local;
 mod writer;

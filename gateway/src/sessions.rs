@@ -13,7 +13,7 @@ use herald_proto::{
     dedup, id, subject,
 };
 use herald_router::{
-    bus::{Bucket, Bus, BusError},
+    bus::{Bucket, Bus, BusError, Version},
     failure::Failure,
     presence::Fact,
 };
@@ -110,7 +110,7 @@ impl Sessions {
         let ttl = self.terms.ttl(&session, now);
         let (key, value) = (key(user, id), Bytes::from(session.encode_to_vec()));
         self.bus.kv.create(Bucket::Sessions, &key, value, Some(ttl)).await?;
-        self.announce(user, id, &session, now).await?;
+        self.announce(user, id, &session, now, Version::Gone(0)).await?;
         metrics::session_created();
         Ok(session)
     }
@@ -174,7 +174,9 @@ impl Sessions {
                 .update(Bucket::Sessions, &key, value, entry.revision, Some(ttl));
             match update.await {
                 Ok(_) => {
-                    self.announce(user, &claim.id, &session, now).await?;
+                    let presence = presence_key(user, &claim.id);
+                    let seen = self.bus.kv.look(Bucket::Presence, &presence).await?.version();
+                    self.announce(user, &claim.id, &session, now, seen).await?;
                     return Ok(Refreshed::Goes(session));
                 }
                 Err(BusError::Conflict) => debug!("a session was refreshed twice at once"),
@@ -203,12 +205,21 @@ impl Sessions {
         Ok(())
     }
 
-    /// The user counts as online while this key stands, which is as long as the session does.
-    async fn announce(&self, user: &str, id: &str, session: &Session, now: u64) -> Result<(), Failure> {
+    /// The user counts as online while this key stands, which is as long as the session does. By compare-and-set, so that what
+    /// comes late brings nobody back whose session has been ended meanwhile.
+    async fn announce(&self, user: &str, id: &str, session: &Session, now: u64, seen: Version) -> Result<(), Failure> {
         let kv = &self.bus.kv;
         let since = Bytes::from(HttpSession { since: session.started }.encode_to_vec());
         let (presence, ttl) = (presence_key(user, id), self.terms.ttl(session, now));
-        kv.put(Bucket::Presence, &presence, since, Some(ttl)).await?;
+        let put = match seen {
+            Version::Value(revision) => kv.update(Bucket::Presence, &presence, since, revision, Some(ttl)).await,
+            Version::Gone(_) => kv.create(Bucket::Presence, &presence, since, Some(ttl)).await,
+        };
+        match put {
+            Ok(_) => {}
+            Err(BusError::Conflict) => debug!("a session was announced twice at once"),
+            Err(error) => return Err(error.into()),
+        }
         // Whoever ended the session meanwhile may have looked for that key before it was there.
         if kv.get_latest(Bucket::Sessions, &key(user, id)).await?.is_none() {
             kv.delete(Bucket::Presence, &presence).await?;

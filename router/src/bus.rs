@@ -15,7 +15,7 @@ pub mod nats;
 mod pubsub;
 
 pub use events::{EventBounds, EventEntry, EventLimits, Events};
-pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Standing, Watch};
+pub use kv::{Bucket, Entry, Kv, KvEvent, Selection, Standing, Version, Watch};
 pub use log::{
     Appended, Beats, Bounds, Earlier, LiveCopy, LiveSink, LiveSubscription, Log, LogEntry, LogLimits, Newer, Page,
     StoredAt,

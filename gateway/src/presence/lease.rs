@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use herald_proto::{cluster::Lease, id, limits};
 use herald_router::{
-    bus::{Bucket, Bus, BusError},
+    bus::{Bucket, Bus, BusError, Version},
     presence::Fact,
 };
 use prost::Message;
@@ -55,16 +55,17 @@ impl NodeLease {
     /// Waits until no other process holds the lease of this name: one that is gone may have left it. Fails where one
     /// goes on refreshing it.
     pub async fn vacant(&self, bus: &Bus) -> Result<(), NameTaken> {
-        let mut found: Option<(u64, Instant)> = None;
+        let mut other: Option<Other> = None;
         loop {
             match self.held_by_another(bus).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(revision)) => {
-                    let (first, since) = *found.get_or_insert_with(|| (revision, Instant::now()));
-                    if revision != first {
+                    let other = other.get_or_insert_with(|| Other::new(revision));
+                    other.found(revision);
+                    if other.lives() {
                         return Err(NameTaken(self.node.clone()));
                     }
-                    if since.elapsed() >= GONE {
+                    if other.is_gone() {
                         return Ok(());
                     }
                 }
@@ -90,10 +91,12 @@ impl NodeLease {
     pub async fn end(node: &str, process: &str, bus: &Bus) -> Result<(), BusError> {
         let lease = Self::new(node, process);
         let entry = bus.kv.get_latest(Bucket::Presence, &lease.key).await?;
-        match entry.is_some_and(|entry| lease.is_own(&entry.value)) {
-            true => bus.kv.delete(Bucket::Presence, &lease.key).await,
-            false => Ok(()),
-        }
+        let Some(entry) = entry.filter(|entry| lease.is_own(&entry.value)) else {
+            return Ok(());
+        };
+        // That of the next process of this name must not end by it, should it come late.
+        let seen = Version::Value(entry.revision);
+        bus.kv.change(Bucket::Presence, &lease.key, None, seen).await.map(drop)
     }
 
     pub async fn put(&mut self, bus: &Bus) -> Result<(), BusError> {
@@ -131,5 +134,41 @@ impl NodeLease {
             process: self.process.clone(),
         };
         lease.encode_to_vec().into()
+    }
+}
+
+/// The process that holds the lease of this name.
+struct Other {
+    revision: u64,
+    since: Instant,
+    refreshed: u32,
+}
+
+impl Other {
+    fn new(revision: u64) -> Self {
+        Self {
+            revision,
+            since: Instant::now(),
+            refreshed: 0,
+        }
+    }
+
+    fn found(&mut self, revision: u64) {
+        if revision != self.revision {
+            *self = Self {
+                refreshed: self.refreshed + 1,
+                ..Self::new(revision)
+            };
+        }
+    }
+
+    /// One that has died may have left a refresh on its way, but no more than one that passes: each compares with the revision
+    /// before it.
+    fn lives(&self) -> bool {
+        self.refreshed > 1
+    }
+
+    fn is_gone(&self) -> bool {
+        self.since.elapsed() >= GONE
     }
 }

@@ -1,4 +1,4 @@
-//! The model: three nodes whose users come and go, that crash, pause, lose their leases and start again, with routers
+//! The model: three nodes whose users come and go, that crash, pause, are cut off, lose their leases and start again, with routers
 //! that restart; all in virtual time, on the real writers, the memory bus and the real router's table. Whatever happened,
 //! the table comes to agree with the truth.
 
@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use world::World;
 
+mod gate;
 mod world;
 
 /// Schedules of a run; `HERALD_SEEDS=17` or `0..100000` for others.
@@ -21,11 +22,11 @@ const USERS: usize = 5;
 
 async fn schedule(seed: u64) {
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut world = World::new(NODES).await;
+    let mut world = World::new(NODES, seed).await;
     for _ in 0..dice.random_range(5..50) {
         let node = dice.random_range(0..NODES);
         let user = dice.random_range(0..USERS);
-        match dice.random_range(0..20) {
+        match dice.random_range(0..22) {
             0..=5 => world.connect(node, user),
             6..=9 => world.disconnect(node, user),
             10 => world.crash(node),
@@ -34,6 +35,7 @@ async fn schedule(seed: u64) {
             14 | 15 => world.go_on(node),
             16 => world.lose_lease(node).await,
             17 => world.restart_router(),
+            20 | 21 => world.cut(node),
             18 => sleep(Duration::from_millis(dice.random_range(0..15_000))).await,
             _ => sleep(Duration::from_millis(dice.random_range(0..1_500))).await,
         }
@@ -76,7 +78,7 @@ fn the_table_comes_to_agree_with_the_truth_whatever_happens() {
 
 #[tokio::test(start_paused = true)]
 async fn at_rest_only_leases_are_written() {
-    let mut world = World::new(1).await;
+    let mut world = World::new(1, 0).await;
     for user in 0..50 {
         world.connect(0, user);
     }
@@ -89,7 +91,7 @@ async fn at_rest_only_leases_are_written() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_lease_makes_nobody_flicker() {
-    let mut world = World::new(1).await;
+    let mut world = World::new(1, 0).await;
     for user in 0..20 {
         world.connect(0, user);
     }

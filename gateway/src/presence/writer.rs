@@ -8,11 +8,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use herald_proto::{cluster::UserOnNode, limits};
 use herald_router::{
-    bus::{Bucket, Bus, BusError},
+    bus::{BusError, Version},
     presence::{Fact, LAPSE},
 };
 use prost::Message;
@@ -21,6 +20,7 @@ use tracing::{debug, warn};
 
 use super::{
     Presence, REWRITE, Source, User,
+    key::{self, Traces},
     lease::{NameTaken, NodeLease},
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Writer {
     begun: Instant,
     /// The keys that stand, as far as this task knows.
     written: HashMap<User, Written>,
+    /// Of the same incarnation.
+    traces: Traces,
     /// To be looked at again with the next tick.
     postponed: HashSet<User>,
 }
@@ -46,6 +48,8 @@ pub(super) struct Writer {
 struct Written {
     /// None: what stands is not known.
     digest: Option<Digest>,
+    /// With what the next write compares; None: that must be looked up.
+    version: Option<Version>,
     /// From then on, in Unix milliseconds, the user has been here.
     since: u64,
     /// When this was written, in milliseconds since the writer began.
@@ -64,6 +68,7 @@ impl Writer {
             next_refresh: Instant::now(),
             begun: Instant::now(),
             written: HashMap::new(),
+            traces: Traces::default(),
             postponed: HashSet::new(),
         };
         writer.take_lease().await?;
@@ -105,8 +110,10 @@ impl Writer {
             self.lease = NodeLease::new(&self.presence.node, &self.presence.process);
             let begun = Instant::now();
             let mut users: HashSet<User> = self.written.keys().cloned().collect();
+            // No key of this name has ever stood.
+            self.traces.clear();
             for written in self.written.values_mut() {
-                written.digest = None;
+                (written.digest, written.version) = (None, Some(Version::Gone(0)));
             }
             // Routers take keys away that have been without a lease for long.
             while begun.elapsed() < LAPSE / 2 {
@@ -142,6 +149,7 @@ impl Writer {
         for user in users {
             let mut value = self.source.on_node(&user);
             let known = self.written.get(&user);
+            let version = known.map_or_else(|| Some(self.traces.of(&user)), |known| known.version);
             if let Some(known) = known {
                 value.since = known.since;
             }
@@ -153,14 +161,16 @@ impl Writer {
                 Some(known) if value.connections > 0 && known.digest.is_some() && self.is_fresh(known) => {
                     self.postponed.insert(user);
                 }
-                _ => jobs.push((user, value, digest)),
+                _ => jobs.push((user, value, digest, version)),
             }
         }
         self.presence.counters.keys.increment(jobs.len() as u64);
         let (bus, node, incarnation) = (&self.presence.bus, &self.presence.node, &self.lease.incarnation);
         let outcomes: Vec<_> = stream::iter(jobs)
-            .map(|(user, value, digest)| async move {
-                let outcome = write_key(bus, node, incarnation, &user, &value).await;
+            .map(|(user, value, digest, version)| async move {
+                let key = name_of_key(&user, node, incarnation);
+                let bytes = (value.connections > 0).then(|| value.encode_to_vec().into());
+                let outcome = key::write(bus, &key, bytes, version).await;
                 (user, value, digest, outcome)
             })
             .buffer_unordered(AT_ONCE)
@@ -181,22 +191,26 @@ impl Writer {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn done(&mut self, user: User, value: &UserOnNode, digest: Digest, outcome: Result<(), BusError>) {
+    fn done(&mut self, user: User, value: &UserOnNode, digest: Digest, outcome: Result<u64, BusError>) {
         let now = Written {
             digest: outcome.is_ok().then_some(digest),
+            version: outcome.as_ref().ok().map(|revision| Version::Value(*revision)),
             since: value.since,
             at: self.now(),
         };
         match outcome {
-            Ok(()) if value.connections == 0 => {
+            Ok(trace) if value.connections == 0 => {
                 self.written.remove(&user);
+                self.traces.left(user, trace);
             }
-            Ok(()) => {
+            Ok(_) => {
+                self.traces.forget(&user);
                 self.written.insert(user, now);
             }
             Err(error) => {
                 debug!(%error, "a presence could not be written yet");
                 // Whether it stands is unknown: make sure that it is written again.
+                self.traces.forget(&user);
                 self.written.insert(user.clone(), now);
                 self.postponed.insert(user);
             }
@@ -210,16 +224,11 @@ fn digest(value: &UserOnNode) -> Digest {
     Digest::new(hasher.finish()).unwrap_or(Digest::MIN)
 }
 
-async fn write_key(bus: &Bus, node: &str, incarnation: &str, user: &str, value: &UserOnNode) -> Result<(), BusError> {
+fn name_of_key(user: &str, node: &str, incarnation: &str) -> String {
     let fact = Fact::User {
-        user: user.to_owned(),
-        node: node.to_owned(),
-        incarnation: incarnation.to_owned(),
+        user,
+        node,
+        incarnation,
     };
-    let key = fact.key();
-    if value.connections == 0 {
-        return bus.kv.delete(Bucket::Presence, &key).await;
-    }
-    let value = Bytes::from(value.encode_to_vec());
-    bus.kv.put(Bucket::Presence, &key, value, None).await.map(drop)
+    fact.key()
 }

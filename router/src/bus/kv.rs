@@ -60,11 +60,28 @@ pub enum Standing {
     Gone(u64),
 }
 
-impl Standing {
-    pub fn revision(&self) -> u64 {
+/// What a conditional write compares with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The revision of the value that stands.
+    Value(u64),
+    /// Nothing stands, as in [`Standing::Gone`].
+    Gone(u64),
+}
+
+impl Version {
+    pub fn revision(self) -> u64 {
         match self {
-            Self::Value(entry) => entry.revision,
-            Self::Gone(trace) => *trace,
+            Self::Value(revision) | Self::Gone(revision) => revision,
+        }
+    }
+}
+
+impl Standing {
+    pub fn version(&self) -> Version {
+        match self {
+            Self::Value(entry) => Version::Value(entry.revision),
+            Self::Gone(trace) => Version::Gone(*trace),
         }
     }
 }
@@ -153,8 +170,12 @@ pub trait Kv: Send + Sync {
     async fn look(&self, bucket: Bucket, key: &str) -> Result<Standing>;
 
     /// Puts a value, or with none makes sure that nothing stands, where all is still as it was `seen`. Fails with `Conflict`
-    /// where it is not: also where the leader that was looked at no longer was one.
-    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: &Standing) -> Result<u64>;
+    /// where it is not: also where the leader that was looked at no longer was one. The revision of what stands now, or of
+    /// the trace.
+    ///
+    /// A write of unknown outcome may be carried out much later, by a connection that was cut off and is closed already.
+    /// One that compares then fails, if whoever wrote after it looked before.
+    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: Version) -> Result<u64>;
 
     /// All keys that start with the tokens of any of `prefixes`, as in [`Kv::watch`]. From the nearest replicas: may lag
     /// behind an ack. Meant for up to a thousand prefixes with few keys each; a single one with more than a thousand

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::bus::{Bucket, Entry, Kv, Result, Selection, Standing, Watch};
+use crate::bus::{Bucket, Entry, Kv, Result, Selection, Standing, Version, Watch};
 
 type Happening = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -85,7 +85,7 @@ impl Kv for Between {
         self.kv.look(bucket, key).await
     }
 
-    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: &Standing) -> Result<u64> {
+    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: Version) -> Result<u64> {
         self.happen().await;
         self.kv.change(bucket, key, value, seen).await
     }

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::Router;
 use crate::{
-    bus::{Bucket, BusError, Standing},
+    bus::{Bucket, BusError, Version},
     events::{Event, Kind},
     failure::Failure,
     watches,
@@ -50,7 +50,10 @@ impl Router {
         // Who leaves and joins at the same time is asked by compare-and-set: what is new stays.
         let count = stream::iter(ended)
             .map(|(key, entry)| async move {
-                match kv.change(Bucket::Groups, &key, None, &Standing::Value(entry)).await {
+                match kv
+                    .change(Bucket::Groups, &key, None, Version::Value(entry.revision))
+                    .await
+                {
                     Ok(_) => Ok(1),
                     Err(BusError::Conflict) => Ok(0),
                     Err(error) => Err(error),

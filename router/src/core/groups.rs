@@ -19,7 +19,7 @@ use tracing::debug;
 
 use super::Router;
 use crate::{
-    bus::{Bucket, BusError, Standing},
+    bus::{Bucket, BusError, Standing, Version},
     events::{Event, Kind},
     failure::Failure,
     watches,
@@ -76,7 +76,7 @@ impl Router {
         let key = subject::key(&[group, user]);
         let seen = self.bus.kv.look(Bucket::Groups, &key).await?;
         if let Standing::Gone(_) = seen {
-            let nothing = self.bus.kv.change(Bucket::Groups, &key, None, &seen).await;
+            let nothing = self.bus.kv.change(Bucket::Groups, &key, None, seen.version()).await;
             return unless_contended(nothing.map(|_| 0));
         }
         let told = self.tell(user, group, false, &turned(&command.dedup, turn)).await?;
@@ -85,7 +85,7 @@ impl Router {
             return Ok(Some(sequence));
         }
         self.tell_application(user, group, false).await;
-        let deleted = self.bus.kv.change(Bucket::Groups, &key, None, &seen).await;
+        let deleted = self.bus.kv.change(Bucket::Groups, &key, None, seen.version()).await;
         if unless_contended(deleted)?.is_none() {
             return Ok(None);
         }
@@ -185,7 +185,7 @@ impl Router {
             let start = watches::membership_start(self, &key, &entry.value);
             // A leave whose outcome nobody knows may be on its way to the bucket still: from this write on it comes too late.
             let same = Some(entry.value.clone());
-            return self.write_member(user, group, same, &seen, start).await;
+            return self.write_member(user, group, same, seen.version(), start).await;
         }
         let limit = self.policy().groups_per_user;
         if self.directory.read().group_count_of(user) >= limit {
@@ -203,7 +203,8 @@ impl Router {
         };
         let value = Bytes::from(value.encode_to_vec());
         self.tell_application(user, group, true).await;
-        self.write_member(user, group, Some(value), &seen, from_sequence).await
+        self.write_member(user, group, Some(value), seen.version(), from_sequence)
+            .await
     }
 
     /// None: somebody else has changed the membership since it was `seen`.
@@ -212,7 +213,7 @@ impl Router {
         user: &str,
         group: &str,
         value: Option<Bytes>,
-        seen: &Standing,
+        seen: Version,
         from_sequence: u64,
     ) -> Result<Option<u64>, Failure> {
         let key = subject::key(&[group, user]);

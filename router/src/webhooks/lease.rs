@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::bus::{Bucket, Bus, BusError};
+use crate::bus::{Bucket, Bus, BusError, Version};
 
 const TTL: Duration = Duration::from_secs(6);
 const REFRESH: Duration = Duration::from_secs(2);
@@ -97,8 +97,11 @@ impl Lease {
 
     /// Another takes it at once.
     pub async fn give_up(&self, bus: &Bus) {
-        if let Ok(Some(_)) = self.standing(bus).await
-            && let Err(error) = bus.kv.delete(Bucket::Hooks, &self.key).await
+        if let Ok(Some(revision)) = self.standing(bus).await
+            && let Err(error) = bus
+                .kv
+                .change(Bucket::Hooks, &self.key, None, Version::Value(revision))
+                .await
         {
             debug!(%error, "a lease was left behind: it ends by itself");
         }

@@ -21,28 +21,37 @@ pub async fn until_right(truth: &BTreeMap<String, u64>, end: Instant) -> Option<
     let users: Vec<&String> = truth.keys().collect();
     let mut right: Option<(Instant, usize)> = None;
     loop {
-        let mut all = true;
+        let mut wrong = Vec::new();
         for gateway in World::gateways() {
             let answer = ask(gateway.admin(), "POST", "/api/v1/presence", &json!({"users": users})).await;
-            all &= answer.is_some_and(|answer| agrees(&answer["users"], truth));
+            wrong.extend(disagrees(&gateway.name(), answer.as_ref(), truth));
         }
-        right = match (all, right) {
+        right = match (wrong.is_empty(), right) {
             (false, _) => None,
             (true, None) => Some((Instant::now(), 1)),
             (true, Some((since, times))) => Some((since, times + 1)),
         };
         match right {
             Some((since, ASKED)) => return (since <= end).then_some(since),
-            None if Instant::now() >= end => return None,
+            None if Instant::now() >= end => {
+                eprintln!("presence: {}", wrong.join(", "));
+                return None;
+            }
             _ => {}
         }
         sleep(Duration::from_millis(250)).await;
     }
 }
 
-fn agrees(answer: &Value, truth: &BTreeMap<String, u64>) -> bool {
-    let connections = |user: &String| answer[user]["connections"].as_u64();
-    truth.iter().all(|(user, count)| connections(user) == Some(*count))
+/// What is wrong with a gateway's answer, in words.
+fn disagrees(gateway: &str, answer: Option<&Value>, truth: &BTreeMap<String, u64>) -> Vec<String> {
+    let Some(answer) = answer else {
+        return vec![format!("{gateway} does not answer")];
+    };
+    let told = |user: &String| answer["users"][user]["connections"].as_u64();
+    let wrong = truth.iter().filter(|(user, count)| told(user) != Some(**count));
+    let wrong = wrong.map(|(user, count)| format!("{gateway} says {:?} of {user}, who has {count}", told(user)));
+    wrong.collect()
 }
 
 /// How many memberships some gateway tells wrong; a refusal that no member should have got counts, too.

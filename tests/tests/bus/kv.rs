@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use herald_proto::subject::key;
-use herald_router::bus::{Bucket, BusError, Entry, Standing};
+use herald_router::bus::{Bucket, BusError, Entry, Standing, Version};
 
 use crate::world::{World, text, until};
 
@@ -70,8 +70,8 @@ pub(crate) async fn create_and_update_compare(world: World) {
 pub(crate) async fn a_change_compares_with_what_was_seen(world: World) {
     let kv = &world.bus.kv;
     let look = async || kv.look(BUCKET, "k").await.expect("a look");
-    let put = async |value, seen: &Standing| kv.change(BUCKET, "k", Some(text(value)), seen).await;
-    let delete = async |seen: &Standing| kv.change(BUCKET, "k", None, seen).await;
+    let put = async |value, seen: &Standing| kv.change(BUCKET, "k", Some(text(value)), seen.version()).await;
+    let delete = async |seen: &Standing| kv.change(BUCKET, "k", None, seen.version()).await;
     let never = look().await;
     assert_eq!(never, Standing::Gone(0));
     put("1", &never).await.expect("nothing stood");
@@ -88,7 +88,11 @@ pub(crate) async fn a_change_compares_with_what_was_seen(world: World) {
     assert_eq!(put("x", &seen).await, Err(BusError::Conflict), "it is gone");
     let gone = look().await;
     assert!(matches!(gone, Standing::Gone(_)), "{gone:?}");
-    delete(&gone).await.expect("nothing stands, which is made sure of");
+    let trace = delete(&gone).await.expect("nothing stands, which is made sure of");
+    let again = kv.change(BUCKET, "k", Some(text("again")), Version::Gone(trace)).await;
+    let again = Version::Value(again.expect("as it was left"));
+    let trace = kv.change(BUCKET, "k", None, again).await.expect("as it was put");
+    delete(&Standing::Gone(trace)).await.expect("as it was left");
     put("3", &look().await).await.expect("nothing stood");
     assert_eq!(
         kv.get_latest(BUCKET, "k")

@@ -9,15 +9,13 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use herald_proto::{
     cluster::{Lease, PresenceCommand, Reply, UserOnNode, UserPresence, reply},
     limits,
     subject::Names,
 };
 use herald_router::{
-    bus::{Bucket, Bus, Entry, Kv, Result, Selection, Standing, Watch, memory},
+    bus::{Bucket, Bus, memory},
     config::LogSettings,
     core::Router,
     policy::Policy,
@@ -26,9 +24,11 @@ use herald_router::{
 };
 use parking_lot::Mutex;
 use prost::Message;
+use rand::{SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, task::AbortHandle, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::gate::{Gate, State, Traced};
 use crate::presence::{Presence, Source};
 
 pub(super) struct World {
@@ -37,6 +37,8 @@ pub(super) struct World {
     router: Router,
     end: CancellationToken,
     writes: Arc<AtomicUsize>,
+    /// Of what becomes of writes while a node is cut off.
+    dice: Arc<Mutex<StdRng>>,
 }
 
 struct Node {
@@ -45,7 +47,7 @@ struct Node {
     presence: Arc<Presence>,
     /// None: it has crashed.
     runs: Option<AbortHandle>,
-    open: watch::Sender<bool>,
+    gate: watch::Sender<State>,
 }
 
 /// Who is connected: how often.
@@ -62,99 +64,17 @@ impl Source for Truth {
     }
 }
 
-/// The bucket as a node sees it that can be paused: what it begins then waits.
-struct Gate {
-    kv: Arc<dyn Kv>,
-    open: watch::Receiver<bool>,
-    writes: Arc<AtomicUsize>,
-}
-
-impl Gate {
-    async fn pass(&self) {
-        // An error means that the node is gone, and this with it.
-        let _open = self.open.clone().wait_for(|open| *open).await.is_ok();
-    }
-
-    async fn write(&self) {
-        self.pass().await;
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        // Not in one turn with what comes next, so that a crash can come between.
-        sleep(Duration::from_millis(1)).await;
-        self.pass().await;
-    }
-}
-
-#[async_trait]
-impl Kv for Gate {
-    async fn get(&self, bucket: Bucket, key: &str) -> Result<Option<Entry>> {
-        self.pass().await;
-        self.kv.get(bucket, key).await
-    }
-
-    async fn get_latest(&self, bucket: Bucket, key: &str) -> Result<Option<Entry>> {
-        self.pass().await;
-        self.kv.get_latest(bucket, key).await
-    }
-
-    async fn put(&self, bucket: Bucket, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<u64> {
-        self.write().await;
-        self.kv.put(bucket, key, value, ttl).await
-    }
-
-    async fn create(&self, bucket: Bucket, key: &str, value: Bytes, ttl: Option<Duration>) -> Result<u64> {
-        self.write().await;
-        self.kv.create(bucket, key, value, ttl).await
-    }
-
-    async fn update(
-        &self,
-        bucket: Bucket,
-        key: &str,
-        value: Bytes,
-        revision: u64,
-        ttl: Option<Duration>,
-    ) -> Result<u64> {
-        self.write().await;
-        self.kv.update(bucket, key, value, revision, ttl).await
-    }
-
-    async fn delete(&self, bucket: Bucket, key: &str) -> Result<()> {
-        self.write().await;
-        self.kv.delete(bucket, key).await
-    }
-
-    async fn look(&self, bucket: Bucket, key: &str) -> Result<Standing> {
-        self.pass().await;
-        self.kv.look(bucket, key).await
-    }
-
-    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: &Standing) -> Result<u64> {
-        self.write().await;
-        self.kv.change(bucket, key, value, seen).await
-    }
-
-    async fn select(&self, bucket: Bucket, prefixes: &[String]) -> Result<Selection> {
-        self.pass().await;
-        self.kv.select(bucket, prefixes).await
-    }
-
-    async fn purge(&self, bucket: Bucket, pattern: &str) -> Result<u64> {
-        self.write().await;
-        self.kv.purge(bucket, pattern).await
-    }
-
-    async fn watch(&self, bucket: Bucket, prefix: &str) -> Result<Watch> {
-        self.kv.watch(bucket, prefix).await
-    }
-}
-
 fn user_name(user: usize) -> String {
     format!("u{user}")
 }
 
 impl World {
-    pub async fn new(nodes: usize) -> Self {
+    pub async fn new(nodes: usize, seed: u64) -> Self {
         let bus = memory::bus(LogSettings::default().limits());
+        let bus = Bus {
+            kv: Arc::new(Traced::new(bus.kv.clone())),
+            ..bus
+        };
         let writes = Arc::new(AtomicUsize::new(0));
         let end = CancellationToken::new();
         let mut world = Self {
@@ -163,6 +83,7 @@ impl World {
             end,
             bus,
             writes,
+            dice: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))),
         };
         for n in 0..nodes {
             let node = world.node(format!("n{n}"));
@@ -179,11 +100,12 @@ impl World {
     }
 
     fn node(&self, name: String) -> Node {
-        let (open, seen) = watch::channel(true);
+        let (gate, state) = watch::channel(State::Open);
         let kv = Gate {
             kv: self.bus.kv.clone(),
-            open: seen,
+            state,
             writes: self.writes.clone(),
+            dice: self.dice.clone(),
         };
         let bus = Bus {
             kv: Arc::new(kv),
@@ -197,7 +119,7 @@ impl World {
             truth,
             presence,
             runs: Some(runs),
-            open,
+            gate,
         }
     }
 
@@ -235,11 +157,17 @@ impl World {
     }
 
     pub fn pause(&mut self, node: usize) {
-        self.nodes[node].open.send_replace(false);
+        self.nodes[node].gate.send_replace(State::Closed);
     }
 
+    /// From NATS.
+    pub fn cut(&mut self, node: usize) {
+        self.nodes[node].gate.send_replace(State::Cut);
+    }
+
+    /// After a pause, or a cut.
     pub fn go_on(&mut self, node: usize) {
-        self.nodes[node].open.send_replace(true);
+        self.nodes[node].gate.send_replace(State::Open);
     }
 
     fn lease_key(&self, node: usize) -> String {

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle, task::TaskTracker};
 
 use super::{MAX_PAYLOAD, pubsub};
-use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Standing, Watch};
+use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Standing, Version, Watch};
 use table::{Expect, Table};
 
 mod ends;
@@ -187,10 +187,10 @@ impl Kv for MemoryKv {
         Ok(entry.map_or(Standing::Gone(0), Standing::Value))
     }
 
-    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: &Standing) -> Result<u64> {
+    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: Version) -> Result<u64> {
         let expect = match seen {
-            Standing::Value(entry) => Expect::Revision(entry.revision),
-            Standing::Gone(_) => Expect::Nothing,
+            Version::Value(revision) => Expect::Revision(revision),
+            Version::Gone(_) => Expect::Nothing,
         };
         let Some(value) = value else {
             let state = self.shared.state(bucket);

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{READ, Shared, ack::Repeat, error::ApiError, streams};
-use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Standing, Watch};
+use crate::bus::{Bucket, BusError, Entry, Kv, Result, Selection, Standing, Version, Watch};
 
 mod consumer;
 mod select;
@@ -228,7 +228,7 @@ impl Kv for NatsKv {
         })
     }
 
-    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: &Standing) -> Result<u64> {
+    async fn change(&self, bucket: Bucket, key: &str, value: Option<Bytes>, seen: Version) -> Result<u64> {
         let expected = Some(seen.revision());
         match value {
             Some(value) => self.write(bucket, key, value, expected, None).await,

@@ -144,7 +144,7 @@ async fn once_a_member_is_told_that_it_has_joined_no_older_leave_ends_that() {
     let key = subject::key(&["g", "bob"]);
     let seen = router.bus.kv.look(Bucket::Groups, &key).await.unwrap();
     router.join(command("2")).await.unwrap();
-    let late = router.bus.kv.change(Bucket::Groups, &key, None, &seen).await;
+    let late = router.bus.kv.change(Bucket::Groups, &key, None, seen.version()).await;
     assert_eq!(late, Err(BusError::Conflict));
     assert!(is_member(&router).await);
 }
