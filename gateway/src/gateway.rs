@@ -33,7 +33,7 @@ use crate::{
     paths::Paths,
     payload,
     post::Callers,
-    presence::Presence,
+    presence::{Away, Local, Presence},
     probe::Probe,
     proxies::Proxies,
     reread,
@@ -85,6 +85,7 @@ pub struct Gateway {
     /// The articles' dialects, and what holds for each.
     pub paths: Paths,
     pub presence: Arc<Presence>,
+    pub away: Arc<Away>,
     pub revoked: Revoked,
     pub sessions: Sessions,
     pub watching: Arc<Watching>,
@@ -126,6 +127,7 @@ impl Gateway {
             routers: Routers::new(bus.clone(), names.clone(), metrics.clone()),
             paths: Paths::new(&config.dialects, limits.clone()),
             presence: Presence::new(bus.clone(), node.clone()),
+            away: Arc::default(),
             revoked: Revoked::default(),
             sessions: Sessions::new(bus.clone(), config.session.terms(), config.session.relogin),
             watching: Arc::new(Watching::new(
@@ -159,10 +161,14 @@ impl Gateway {
     pub async fn run(self: Arc<Self>) {
         let (told, asked) = (self.names.node(&self.node), self.names.node_connections(&self.node));
         let keepers: Vec<_> = self.paths.keepers().map(|keeper| keeper.clone().run()).collect();
+        let here = Local {
+            hub: self.hub.clone(),
+            away: self.away.clone(),
+        };
         tokio::join!(
             self.hub.clone().run(),
             future::join_all(keepers),
-            self.presence.clone().run(self.hub.clone()),
+            self.presence.clone().run(Arc::new(here)),
             self.revoked.run(&self.bus, &self.hub),
             told::run(&self.bus, &told, &self.hub),
             elsewhere::run(&self.bus, &asked, &self.hub),

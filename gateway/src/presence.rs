@@ -27,13 +27,15 @@ use tracing::{error, info};
 
 use crate::metrics::PresenceCounters;
 
+mod away;
 mod key;
 mod lease;
 mod local;
 mod writer;
 
+pub use away::{AWAY, Away};
 pub use lease::NameTaken;
-pub(crate) use local::info;
+pub(crate) use local::{Local, info};
 
 use lease::NodeLease;
 use writer::Writer;

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
@@ -20,6 +21,13 @@ pub mod cluster;
 /// `NATS_SERVER`, else the `nats-server` of the path.
 fn binary() -> PathBuf {
     env::var_os("NATS_SERVER").map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
+}
+
+/// A loopback address that nobody else uses: while a server is stopped, no outgoing connection is given its place, not even one that
+/// is looking for it.
+fn own_address() -> Ipv4Addr {
+    let mut rng = rand::rng();
+    Ipv4Addr::new(127, rng.random_range(1..=254), rng.random(), rng.random_range(1..=254))
 }
 
 pub fn free_port() -> u16 {
@@ -78,7 +86,7 @@ impl NatsServer {
     /// A server that is not there yet: its port and folder are chosen.
     pub fn reserve() -> Self {
         Self {
-            address: Ipv4Addr::LOCALHOST,
+            address: own_address(),
             port: free_port(),
             store: TempDir::new().expect("a folder for the store"),
             child: None,

@@ -1,8 +1,8 @@
 //! A connection that lasts as long as its HTTP answer.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
-use herald_proto::limits;
+use tokio::time::sleep;
 
 use crate::{
     addresses::Room,
@@ -13,10 +13,8 @@ use crate::{
     gateway::{Gateway, OpenGuard, Refused},
     hub::{Entered, Start},
     metrics,
+    presence::{self, AWAY},
 };
-
-/// Who polls is away between two polls, and counts as being there for so long: as everybody does for those who watch.
-const AWAY: Duration = limits::GRACE;
 
 /// Ends the connection when dropped, by whatever: the client's going away, the end of its answer.
 pub struct Guest {
@@ -69,12 +67,21 @@ impl Guest {
     pub fn answered(mut self) {
         self.answered = true;
         self.conn.end(Ending::Peer(None));
+        // Before it is detached, so that it is never nowhere.
+        if let (Some(poll), Some(member)) = (presence::info(&self.conn), self.conn.member()) {
+            self.gateway.away.answered(member.user, poll);
+        }
         let Some(user) = self.gateway.detach(&self.conn) else {
             return;
         };
         let gateway = self.gateway.clone();
         self.gateway.tasks.spawn(async move {
-            gateway.stop.run_until_cancelled(tokio::time::sleep(AWAY)).await;
+            let waited = gateway.stop.run_until_cancelled(sleep(AWAY)).await;
+            if waited.is_none() {
+                gateway.away.forget(&user);
+            } else if !gateway.away.is_over(&user) {
+                return;
+            }
             gateway.presence.touch(&user);
         });
     }

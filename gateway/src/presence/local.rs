@@ -7,11 +7,27 @@ use herald_proto::{
     id,
 };
 
-use super::Source;
+use super::{Away, Source};
 use crate::{conn::Conn, hub::Hub};
 
 /// Of one who has very many connections the newest are told; all are counted.
 const TOLD: usize = 64;
+
+/// Those who are connected, and those who poll.
+pub(crate) struct Local {
+    pub hub: Arc<Hub>,
+    pub away: Arc<Away>,
+}
+
+impl Source for Local {
+    fn on_node(&self, user: &str) -> UserOnNode {
+        let connected = self.hub.on_node(user);
+        match connected.connections {
+            0 => self.away.on_node(user).unwrap_or(connected),
+            _ => connected,
+        }
+    }
+}
 
 impl Source for Hub {
     fn on_node(&self, user: &str) -> UserOnNode {

@@ -1,5 +1,7 @@
 //! Three NATS servers that are one: streams have a copy on each, and outlive any of them.
 
+use std::net::SocketAddr;
+
 use async_nats::ServerAddr;
 use serde_json::{Value, json};
 
@@ -28,19 +30,19 @@ impl NatsCluster {
     }
 
     fn reserve() -> Self {
-        let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
-        let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let mut servers: Vec<NatsServer> = (0..3).map(|_| NatsServer::reserve()).collect();
+        let listens: Vec<SocketAddr> = servers
+            .iter()
+            .map(|server| (server.address, free_port()).into())
+            .collect();
+        let routes: Vec<String> = listens.iter().map(|listen| format!("nats://{listen}")).collect();
         let routes = routes.join(", ");
-        let server = |(i, port): (usize, &u16)| {
-            let mut server = NatsServer::reserve();
+        for (i, (server, listen)) in servers.iter_mut().zip(&listens).enumerate() {
             server.config = format!(
-                "server_name: n{i}\n{PINGS}cluster {{ name: herald, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n"
+                "server_name: n{i}\n{PINGS}cluster {{ name: herald, listen: \"{listen}\", routes: [{routes}] }}\n"
             );
-            server
-        };
-        Self {
-            servers: ports.iter().enumerate().map(server).collect(),
         }
+        Self { servers }
     }
 
     async fn try_start(&mut self) -> bool {
@@ -115,9 +117,7 @@ impl NatsCluster {
 
     /// Starts a killed one again, on its ports and with its store.
     pub async fn restart(&mut self, server: usize) {
-        let server = &mut self.servers[server];
-        // While it was away, an outgoing connection of anybody may have been given its port.
-        eventually("the server's ports are free again", async || server.try_start().await).await;
+        self.servers[server].start_again().await;
     }
 }
 
