@@ -1,12 +1,15 @@
 //! The network between the nodes: a switch in this process, with one TAP device in each node's namespace. Every Ethernet frame passes
 //! through it, so that packets of any direction can be dropped, delayed or put out of order, on any kernel that has TAP devices.
 
-use std::{process::Command, sync::Arc, time::Duration};
+use std::{io::ErrorKind, process::Command, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use parking_lot::Mutex;
 use rand::Rng;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tun_rs::{AsyncDevice, DeviceBuilder, Layer};
 
 use super::place::{PORTS, Place};
@@ -45,10 +48,11 @@ pub struct Network {
 }
 
 impl Network {
-    pub fn new() -> anyhow::Result<Self> {
+    pub async fn new() -> anyhow::Result<Self> {
         let mut ports = Vec::new();
         for place in Place::all() {
-            ports.push(port(place).with_context(|| format!("the network of {}", place.name()))?);
+            let port = port(place).await;
+            ports.push(port.with_context(|| format!("the network of {}", place.name()))?);
         }
         let ports: Arc<[AsyncDevice]> = ports.into();
         let links = Links::default();
@@ -73,11 +77,26 @@ impl Network {
     }
 }
 
+/// Of the run before this one: its tasks end at their next turn, and hold their devices until then.
+const FREE_WITHIN: Duration = Duration::from_secs(10);
+
+async fn tap(name: &str) -> std::io::Result<AsyncDevice> {
+    let end = Instant::now() + FREE_WITHIN;
+    loop {
+        let device = DeviceBuilder::new().name(name).layer(Layer::L2).enable(false);
+        match device.build_async() {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < end => {
+                sleep(Duration::from_millis(20)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// A device in the place's namespace, of which this process holds the other end.
-fn port(place: Place) -> anyhow::Result<AsyncDevice> {
+async fn port(place: Place) -> anyhow::Result<AsyncDevice> {
     let device = format!("tap{}", place.port());
-    let tap = DeviceBuilder::new().name(&device).layer(Layer::L2).enable(false);
-    let tap = tap.build_async().context("a TAP device")?;
+    let tap = tap(&device).await.context("a TAP device")?;
     let name = place.name();
     let inside = if place == Place::Clients {
         String::new()

@@ -38,7 +38,7 @@ impl World {
     /// All nodes run and call themselves ready.
     pub async fn start(seed: u64) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix(format!("herald-chaos-{seed}-"))?;
-        let network = Network::new()?;
+        let network = Network::new().await?;
         let mut nodes = HashMap::new();
         for place in Place::nodes() {
             let command = command(place, folder.path())?;
