@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rand::{Rng, seq::IndexedRandom};
@@ -28,6 +28,9 @@ const ANSWER: Duration = Duration::from_secs(6);
 /// A command that was not answered may be carried out so much later, as by a router that stood still: longer than any does.
 const LATE: Duration = Duration::from_secs(15);
 
+/// Of a group whose membership is wrong, so many commands are told.
+const TOLD: usize = 12;
+
 /// The groups of each user, of those about which the last answer is known.
 pub type Memberships = BTreeMap<String, Known>;
 
@@ -37,8 +40,19 @@ pub struct Known {
     pub not: BTreeSet<String>,
     /// When a command about the group last went unanswered.
     unanswered: BTreeMap<String, Instant>,
+    /// What was asked, of which group, and what came of it, with the time of each.
+    pub history: Vec<(String, String)>,
     /// A refusal that no client should have got.
     pub fault: Option<String>,
+}
+
+impl Known {
+    /// What came last of what was asked about a group.
+    pub fn last_of(&self, group: &str) -> String {
+        let of_group = self.history.iter().filter(|(of, _)| of == group);
+        let last: Vec<&str> = of_group.rev().take(TOLD).map(|(_, what)| what.as_str()).collect();
+        last.into_iter().rev().collect::<Vec<_>>().join("\n    ")
+    }
 }
 
 pub struct Members {
@@ -114,7 +128,11 @@ impl Member {
     async fn change(&mut self, group: &str, join: bool) {
         let (verb, answer) = if join { ("join", "joined") } else { ("leave", "left") };
         loop {
-            match timeout(ANSWER, self.ask(json!({ verb: {"group": group} }))).await {
+            let asked = now();
+            let answered = timeout(ANSWER, self.ask(json!({ verb: {"group": group} }))).await;
+            let what = format!("{asked} {verb}, {} {:?}", now(), answered.as_ref().ok());
+            self.known.history.push((group.to_owned(), what));
+            match answered {
                 Ok(Some(frame)) if frame.get(answer).is_some() => return,
                 Ok(Some(frame)) if frame["error"]["retry"] == true => {}
                 Ok(Some(frame)) => {
@@ -164,4 +182,10 @@ async fn connect(user: &str) -> Option<Client> {
             Event::Closed(..) | Event::Lost(_) => return None,
         }
     }
+}
+
+/// In seconds, as logs have them.
+fn now() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{:02}:{:06.3}", now.as_secs() / 60 % 60, now.as_secs_f64() % 60.0)
 }

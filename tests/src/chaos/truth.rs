@@ -73,7 +73,8 @@ pub async fn wrong_memberships(memberships: &Memberships) -> usize {
             let missing = known.member.iter().filter(|group| !is_member(group));
             let surplus = known.not.iter().filter(|group| is_member(group));
             for group in missing.chain(surplus) {
-                eprintln!("{user}: {group} should be otherwise in {groups:?}");
+                let last = known.last_of(group);
+                eprintln!("{user}: {group} should be otherwise in {groups:?}, after\n    {last}");
                 wrong.insert((user, group.as_str()));
             }
         }
