@@ -36,6 +36,8 @@ pub struct Directory {
     /// Who has left which group, by whose word is ahead of the bucket's watch; with the offset of the change. Gone as
     /// soon as the watch says so too.
     left: HashMap<(Id, Id), u64>,
+    /// Up to which revision of the bucket of groups the watch has told all.
+    told: u64,
     /// Which groups were deleted of late, with the offset of the deletion: what began before it counts no more.
     deleted: HashMap<Id, u64>,
 }
@@ -60,6 +62,7 @@ impl Directory {
             gone: Vec::new(),
             turns: None,
             left: HashMap::new(),
+            told: 0,
             deleted: HashMap::new(),
         }
     }
@@ -142,6 +145,18 @@ impl Directory {
         }
     }
 
+    /// The watch has come to this revision.
+    pub fn groups_told(&mut self, revision: u64) {
+        self.told = self.told.max(revision);
+    }
+
+    /// As [`Self::put_member`], by who has written it at `revision`, and may come late: what the watch has told since counts.
+    pub fn put_member_ahead(&mut self, group: &str, user: &str, from_sequence: u64, revision: u64) {
+        if revision > self.told {
+            self.put_member(group, user, from_sequence);
+        }
+    }
+
     pub fn put_member(&mut self, group: &str, user: &str, from_sequence: u64) {
         let user = self.user_id(user);
         let group = match self.groups.get_key_value(group) {
@@ -164,14 +179,19 @@ impl Directory {
         }
     }
 
-    /// The user has left by the change at `sequence`; older news of its membership no longer counts.
+    /// The user has left by the change at `sequence`; older news of its membership no longer counts. Where this is heard late
+    /// the user may have joined again since.
     pub fn leave(&mut self, group: &str, user: &str, sequence: u64) {
-        self.remove_member(group, user);
+        let membership = self.users.get(user).and_then(|user| user.groups.get(group));
+        if membership.is_some_and(|from| *from < sequence) {
+            self.remove_member(group, user);
+        }
         // Those whose key was seen to go before this was heard stay: they say nothing new, and must not fill the memory.
         if self.left.len() >= LEFT_AT_MOST {
             self.left.clear();
         }
-        self.left.insert((group.into(), user.into()), sequence);
+        let left = self.left.entry((group.into(), user.into())).or_default();
+        *left = sequence.max(*left);
     }
 
     /// The group was deleted by the change at `sequence`; who has joined since stays.
@@ -217,6 +237,7 @@ impl Directory {
     /// The bucket of groups is told anew.
     pub fn reset_groups(&mut self) {
         self.groups.clear();
+        self.told = 0;
         self.left.clear();
         self.deleted.clear();
         self.users.clear();

@@ -108,14 +108,20 @@ fn apply(router: &Router, bucket: Bucket, events: &[KvEvent]) {
 fn apply_groups(router: &Router, directory: &mut Directory, event: &KvEvent) {
     match event {
         KvEvent::Reset => directory.reset_groups(),
-        KvEvent::Put { key, value, .. } => match pair(key) {
+        KvEvent::Put {
+            key, value, revision, ..
+        } => match pair(key) {
             Some([group, user]) => {
+                directory.groups_told(*revision);
                 directory.put_member(&group, &user, membership_start(router, key, value));
             }
             None => warn!(key, "a key that is no membership"),
         },
-        KvEvent::Delete { key, .. } => match pair(key) {
-            Some([group, user]) => directory.delete_member(&group, &user),
+        KvEvent::Delete { key, revision, .. } => match pair(key) {
+            Some([group, user]) => {
+                directory.groups_told(*revision);
+                directory.delete_member(&group, &user);
+            }
             None => warn!(key, "a key that is no membership"),
         },
         KvEvent::Current => {}

@@ -219,9 +219,10 @@ impl Router {
         let key = subject::key(&[group, user]);
         let written = self.bus.kv.change(Bucket::Groups, &key, value, seen).await;
         let written = unless_contended(written)?;
-        if written.is_some() {
+        if let Some(revision) = written {
             // The watch will say so too, a little later; what this router answers is true at once.
-            self.directory.write().put_member(group, user, from_sequence);
+            let mut directory = self.directory.write();
+            directory.put_member_ahead(group, user, from_sequence, revision);
         }
         Ok(written.map(|_| from_sequence))
     }

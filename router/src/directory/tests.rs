@@ -59,6 +59,35 @@ fn old_news_does_not_undo_a_leave() {
     assert!(d.left.is_empty());
 }
 
+#[test]
+fn a_leave_that_is_heard_late_does_not_undo_a_join_since() {
+    let mut d = Directory::new(true);
+    d.put_member("g", "alice", 6);
+    d.leave("g", "alice", 5);
+    assert!(d.is_member("g", "alice"));
+    d.leave("g", "alice", 7);
+    d.leave("g", "alice", 5);
+    d.put_member("g", "alice", 6);
+    assert!(
+        !d.is_member("g", "alice"),
+        "an older word does not take the newer one's place"
+    );
+}
+
+#[test]
+fn who_wrote_a_membership_and_hears_of_it_late_does_not_undo_what_the_watch_has_told_since() {
+    let mut d = Directory::new(true);
+    d.put_member_ahead("g", "alice", 1, 10);
+    assert!(d.is_member("g", "alice"), "ahead of the watch");
+    d.groups_told(11);
+    d.delete_member("g", "alice");
+    d.put_member_ahead("g", "alice", 1, 10);
+    assert!(!d.is_member("g", "alice"));
+    d.reset_groups();
+    d.put_member_ahead("g", "alice", 2, 3);
+    assert!(d.is_member("g", "alice"), "the bucket was made anew");
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Presence(u8, u8, u8, bool),

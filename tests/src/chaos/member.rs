@@ -134,7 +134,15 @@ impl Member {
             self.known.history.push((group.to_owned(), what));
             match answered {
                 Ok(Some(frame)) if frame.get(answer).is_some() => return,
-                Ok(Some(frame)) if frame["error"]["retry"] == true => {}
+                Ok(Some(frame)) if frame["error"]["retry"] == true => {
+                    // These two do not say that it was not done.
+                    if ["timeout", "unavailable"]
+                        .iter()
+                        .any(|code| frame["error"]["code"] == *code)
+                    {
+                        self.known.unanswered.insert(group.to_owned(), Instant::now());
+                    }
+                }
                 Ok(Some(frame)) => {
                     self.known.fault = Some(format!("{} was answered {frame} to {verb} {group}", self.user));
                     return;
