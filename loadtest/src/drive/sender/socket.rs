@@ -59,7 +59,7 @@ pub async fn start(
     });
     tokio::spawn(async move {
         if let Err(error) = sender.write(writer, jobs, replying, size).await {
-            sender.world.board.error(format!("a sender: {error:#}"));
+            sender.world.board.error(format!("a sender: {error}"));
         }
     });
     Ok(())
