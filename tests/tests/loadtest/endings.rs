@@ -6,6 +6,8 @@ use herald_tests::{
     eventually,
     gateway::dev_gateway,
     loadtest::{Report, Running, against, run, send, start},
+    metrics::Metrics,
+    process::Node,
 };
 use rustix::process::Signal;
 use tokio::time::sleep;
@@ -15,8 +17,17 @@ use super::refs;
 /// Longer than any test waits.
 const LONG: [&str; 6] = ["--members", "10", "--duration", "60s", "--patience", "500ms"];
 
+/// Until visitors have come.
+const VISITS: Duration = Duration::from_secs(3);
+
 /// Until it has connected and sends.
-const UNDER_WAY: Duration = Duration::from_secs(3);
+async fn under_way(gateway: &Node) {
+    eventually("messages are sent", async || {
+        let figures = Metrics::of(gateway.admin()).await;
+        figures.sum("herald_router_messages_total", &[]) > 20.0
+    })
+    .await;
+}
 
 fn faults(report: &Report) -> String {
     report.json["faults"].to_string()
@@ -26,9 +37,9 @@ fn faults(report: &Report) -> String {
 async fn a_server_that_dies_costs_no_report() {
     let mut gateway = dev_gateway().await;
     let id = gateway.id();
-    let load = ["group", "--members", "10", "--duration", "6s", "--patience", "500ms"];
+    let load = ["group", "--members", "10", "--duration", "15s", "--patience", "500ms"];
     let running = start(&[&load[..], &refs(&against(&gateway))].concat());
-    sleep(UNDER_WAY).await;
+    under_way(&gateway).await;
     gateway.kill();
     let report = running.report().await;
     assert_eq!(report.code, 1, "{}", report.text);
@@ -46,7 +57,7 @@ async fn a_server_that_dies_costs_no_report() {
 async fn stopped(more: &[&str], signal: Signal, code: i32, name: &str) {
     let gateway = dev_gateway().await;
     let running = start(&[&["group"], &LONG[..], more, &refs(&against(&gateway))].concat());
-    sleep(UNDER_WAY).await;
+    under_way(&gateway).await;
     let workers = running.workers();
     running.signal(signal);
     let report = running.report().await;
@@ -84,11 +95,11 @@ async fn sigterm_ends_a_run_of_several_processes_with_its_report() {
     stopped(&["--processes", "2"], Signal::TERM, 143, "SIGTERM").await;
 }
 
-async fn of_two_workers() -> (herald_tests::process::Node, Running, Vec<u32>) {
+async fn of_two_workers() -> (Node, Running, Vec<u32>) {
     let gateway = dev_gateway().await;
     let two = ["group", "--processes", "2"];
     let running = start(&[&two[..], &LONG[..], &refs(&against(&gateway))].concat());
-    sleep(UNDER_WAY).await;
+    under_way(&gateway).await;
     let workers = running.workers();
     assert_eq!(workers.len(), 2);
     (gateway, running, workers)
@@ -121,7 +132,7 @@ async fn visitors_under_way_are_reported_after_a_stop() {
     let gateway = dev_gateway().await;
     let url = format!("http://{}", gateway.public());
     let running = start(&["http", "--duration", "60s", "--url", &url]);
-    sleep(UNDER_WAY).await;
+    sleep(VISITS).await;
     running.signal(Signal::INT);
     let report = running.report().await;
     assert_eq!(report.code, 130, "{}", report.text);
