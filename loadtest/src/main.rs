@@ -8,14 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::Parser;
 
-use crate::{
-    cli::{Cli, Command},
-    options::Options,
-    report::Run,
-};
+use crate::{cli::Command, report::Run, stop::Stop};
 
+mod bounds;
 mod capacity;
 mod cli;
 mod clock;
@@ -27,6 +23,7 @@ mod options;
 mod report;
 mod scenario;
 mod stamp;
+mod stop;
 mod target;
 mod wire;
 
@@ -35,7 +32,7 @@ mod wire;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match start(Cli::parse().command) {
+    match start(cli::parse().command) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
@@ -56,40 +53,74 @@ fn start(command: Command) -> Result<ExitCode> {
             machines,
             constants,
         } => {
+            capacity::check(&load)?;
             let needs = capacity::model::Needs::of(&load, &machines, &constants);
             print!("{}", capacity::text::text(&load, &machines, &needs));
         }
         other => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            return runtime.block_on(perform(other));
+            let code = runtime.block_on(perform(other));
+            // A thread that waits for a server which stands still is not waited for.
+            runtime.shutdown_background();
+            return code;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn perform(command: Command) -> Result<ExitCode> {
-    use scenario::{broadcast, churn, group, http, idle, mixed, soak, storm, unicast};
-    let (run, options) = match &command {
-        Command::Idle(args) => (idle::run(args).await?, &args.options),
-        Command::Unicast(args) => (unicast::run(args).await?, &args.options),
-        Command::Group(args) => (group::run(args).await?, &args.options),
-        Command::Broadcast(args) => (broadcast::run(args).await?, &args.options),
-        Command::Churn(args) => (churn::run(args).await?, &args.options),
-        Command::Storm(args) => (storm::run(args).await?, &args.options),
-        Command::Http(args) => (http::run(args).await?, &args.options),
-        Command::Mixed(args) => (mixed::run(args).await?, &args.options),
-        Command::Soak(args) => (soak::run(args).await?, &args.options),
-        Command::NatsFloor(args) => return show(&nats_floor::run(args).await?, args.out.as_deref(), None),
-        Command::Worker => {
-            drive::worker::work(tokio::io::stdin(), tokio::io::stdout()).await?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::Floor(_) | Command::Compare { .. } | Command::Show { .. } | Command::Capacity { .. } => {
-            return Ok(ExitCode::SUCCESS);
-        }
+    if matches!(command, Command::Worker) {
+        drive::worker::work(tokio::io::stdin(), tokio::io::stdout()).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(reports) = command.reports() {
+        reports.check()?;
+    }
+    let stop = Stop::listen()?;
+    let shown = match run(&command, &stop).await {
+        Ok(Some((run, out, html))) => show(&run, out, html),
+        Ok(None) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
     };
-    let Options { out, html, .. } = options;
-    show(&run, out.as_deref(), html.as_deref())
+    match stop.by() {
+        Some(sign) => {
+            if let Err(error) = shown {
+                eprintln!("{error:#}");
+            }
+            Ok(ExitCode::from(sign.exit_code()))
+        }
+        None => shown,
+    }
+}
+
+/// A run, and where its files go.
+type Measured<'a> = (Run, Option<&'a Path>, Option<&'a Path>);
+
+async fn run<'a>(command: &'a Command, stop: &Stop) -> Result<Option<Measured<'a>>> {
+    use scenario::{broadcast, churn, group, http, idle, mixed, soak, storm, unicast};
+    let run = match command {
+        Command::Idle(args) => idle::run(args, stop).await?,
+        Command::Unicast(args) => unicast::run(args, stop).await?,
+        Command::Group(args) => group::run(args, stop).await?,
+        Command::Broadcast(args) => broadcast::run(args, stop).await?,
+        Command::Churn(args) => churn::run(args, stop).await?,
+        Command::Storm(args) => storm::run(args, stop).await?,
+        Command::Http(args) => http::run(args, stop).await?,
+        Command::Mixed(args) => mixed::run(args, stop).await?,
+        Command::Soak(args) => soak::run(args, stop).await?,
+        Command::NatsFloor(args) => {
+            return Ok(Some((nats_floor::run(args, stop).await?, args.out.as_deref(), None)));
+        }
+        Command::Worker
+        | Command::Floor(_)
+        | Command::Compare { .. }
+        | Command::Show { .. }
+        | Command::Capacity { .. } => return Ok(None),
+    };
+    let files = command.reports();
+    let out = files.and_then(|files| files.out.as_deref());
+    let html = files.and_then(|files| files.html.as_deref());
+    Ok(Some((run, out, html)))
 }
 
 /// Prints a run and writes its files. The exit code says whether it was good.

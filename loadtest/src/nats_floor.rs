@@ -4,21 +4,28 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use async_nats::jetstream::{self, stream};
+use async_nats::{
+    Client,
+    jetstream::{self, stream},
+};
 use bytes::Bytes;
 use clap::Args;
 use futures_util::StreamExt;
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    clock,
+    bounds, clock,
     measure::{
         latency::{Summary, empty},
         machine::Machine,
     },
+    options::common::can_be_written,
     report::Run,
+    scenario::Pace,
+    stop::Stop,
 };
 
 /// Deleted at the end.
@@ -26,50 +33,88 @@ const STREAM: &str = "HERALD_LOADTEST";
 const SUBJECT: &str = "herald-loadtest.append";
 const SERVICE: &str = "herald-loadtest.echo";
 
+/// A server that is there answers far sooner.
+const CONNECTING: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Args)]
 pub struct NatsFloor {
-    #[arg(long, default_value = "nats://127.0.0.1:4222")]
+    /// Where NATS is
+    #[arg(long, value_name = "nats://HOST:PORT", default_value = "nats://127.0.0.1:4222")]
     pub nats: String,
     /// Messages of each kind flat out
-    #[arg(long, default_value_t = 50_000)]
+    #[arg(long, value_parser = bounds::MESSAGES.whole::<u64>(), default_value = "50000")]
     pub messages: u64,
     /// Under way at once
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, value_parser = bounds::WINDOW.whole::<usize>(), default_value = "256")]
     pub window: usize,
     /// Messages a second where latency is measured
-    #[arg(long, default_value_t = 500.0)]
+    #[arg(long, value_parser = bounds::RATE.number(), default_value = "500")]
     pub rate: f64,
     /// How long latency is measured, of each kind
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "5s")]
+    #[arg(long, value_parser = bounds::DURATION.time(), value_name = "TIME", default_value = "5s")]
     pub duration: Duration,
     /// Bytes of a message
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, value_parser = bounds::SIZE.whole::<usize>(), default_value = "256")]
     pub size: usize,
     /// Write the figures as JSON
     #[arg(long, value_name = "FILE")]
     pub out: Option<std::path::PathBuf>,
 }
 
-pub async fn run(args: &NatsFloor) -> Result<Run> {
-    let connect = || async_nats::connect(&args.nats);
-    let (client, other) = (connect().await?, connect().await?);
-    let mut run = Run {
-        version: format!("herald-loadtest {}", env!("CARGO_PKG_VERSION")),
-        name: "nats-floor".into(),
-        scenario: "nats-floor".into(),
-        target: "nats".into(),
-        machine: Machine::this(),
-        ..Run::default()
+pub async fn run(args: &NatsFloor, stop: &Stop) -> Result<Run> {
+    Pace::steady(args.rate, args.duration).check()?;
+    if let Some(out) = &args.out {
+        can_be_written(out).with_context(|| format!("--out {}", out.display()))?;
+    }
+    let connect = async || {
+        let connecting = timeout(CONNECTING, async_nats::connect(&args.nats)).await;
+        let connected = connecting.map_err(anyhow::Error::from).and_then(|done| Ok(done?));
+        connected.with_context(|| args.nats.clone())
     };
+    let (client, other) = (connect().await?, connect().await?);
+    let mut run = begin(args);
+    let begun = Instant::now();
+    let jetstream = jetstream::new(client.clone());
+    let measured = tokio::select! {
+        measured = measure(args, &client, &other, &mut run) => measured,
+        _ = stop.requested() => Ok(()),
+    };
+    // Whatever came of it, nothing is left behind.
+    let deleted = jetstream.delete_stream(STREAM).await;
+    measured?;
+    if stop.by().is_none() {
+        deleted?;
+    }
+    run.seconds = begun.elapsed().as_secs_f64();
+    run.stopped = stop.by().map(|sign| sign.name().to_owned());
+    Ok(run)
+}
+
+fn begin(args: &NatsFloor) -> Run {
     let parameters = [
         ("messages", args.messages.to_string()),
         ("window", args.window.to_string()),
         ("rate", args.rate.to_string()),
         ("size", args.size.to_string()),
     ];
-    run.parameters = parameters.map(|(name, value)| (name.to_owned(), value)).into();
-    let body = Bytes::from(vec![b'x'; args.size]);
+    Run {
+        version: format!("herald-loadtest {}", env!("CARGO_PKG_VERSION")),
+        name: "nats-floor".into(),
+        scenario: "nats-floor".into(),
+        target: "nats".into(),
+        machine: Machine::this(),
+        parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
+        ..Run::default()
+    }
+}
 
+async fn measure(args: &NatsFloor, client: &Client, other: &Client, run: &mut Run) -> Result<()> {
+    measure_appends(args, client, other, run).await?;
+    measure_requests(args, client, other, run).await
+}
+
+async fn measure_appends(args: &NatsFloor, client: &Client, other: &Client, run: &mut Run) -> Result<()> {
+    let body = Bytes::from(vec![b'x'; args.size]);
     let jetstream = jetstream::new(client.clone());
     let append = || {
         let (jetstream, body) = (jetstream.clone(), body.clone());
@@ -94,24 +139,28 @@ pub async fn run(args: &NatsFloor) -> Result<Run> {
         .context("a stream for the measurement");
     made?;
     let live = other.subscribe("herald-loadtest.live").await?;
-    subscribed(&other).await?;
-    let appended = flat_out(args, &append).await;
-    let latency = live_latency(args, &client, live).await;
-    jetstream.delete_stream(STREAM).await?;
-    run.figures.insert("appends_per_second".into(), appended?);
+    subscribed(other).await?;
+    run.figures
+        .insert("appends_per_second".into(), flat_out(args, &append).await?);
+    let latency = live_latency(args, client, live).await?;
     run.latencies
-        .insert("append to live copy".into(), Summary::whole(&latency?));
+        .insert("append to live copy".into(), Summary::whole(&latency));
+    Ok(())
+}
 
+async fn measure_requests(args: &NatsFloor, client: &Client, other: &Client, run: &mut Run) -> Result<()> {
+    let body = Bytes::from(vec![b'x'; args.size]);
     let mut service = other.queue_subscribe(SERVICE, "herald-loadtest".into()).await?;
-    subscribed(&other).await?;
-    let answering = tokio::spawn(async move {
+    subscribed(other).await?;
+    let answers = other.clone();
+    let _answering = AbortOnDropHandle::new(tokio::spawn(async move {
         while let Some(request) = service.next().await {
             if let Some(reply) = request.reply {
                 // A request that cannot be answered fails where it is awaited.
-                let _ = other.publish(reply, request.payload).await;
+                let _ = answers.publish(reply, request.payload).await;
             }
         }
-    });
+    }));
     let ask = || {
         let (client, body) = (client.clone(), body.clone());
         async move {
@@ -123,12 +172,11 @@ pub async fn run(args: &NatsFloor) -> Result<Run> {
         .insert("requests_per_second".into(), flat_out(args, &ask).await?);
     run.latencies
         .insert("request and reply".into(), Summary::whole(&at_rate(args, &ask).await?));
-    answering.abort();
-    Ok(run)
+    Ok(())
 }
 
 /// The server takes what a client says in its order: once it has given something back, it knows of the subscriptions.
-async fn subscribed(client: &async_nats::Client) -> Result<()> {
+async fn subscribed(client: &Client) -> Result<()> {
     let inbox = client.new_inbox();
     let mut back = client.subscribe(inbox.clone()).await?;
     client.publish(inbox, Bytes::new()).await?;
@@ -190,11 +238,7 @@ async fn at_rate<F: Future<Output = Result<u64>>>(
 }
 
 /// From the time that a message was due to its republished copy.
-async fn live_latency(
-    args: &NatsFloor,
-    client: &async_nats::Client,
-    mut live: async_nats::Subscriber,
-) -> Result<Histogram<u64>> {
+async fn live_latency(args: &NatsFloor, client: &Client, mut live: async_nats::Subscriber) -> Result<Histogram<u64>> {
     let mut histogram = empty();
     // What the flat-out part has left behind.
     for _ in 0..args.messages {

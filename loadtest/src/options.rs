@@ -1,16 +1,23 @@
 //! What all scenarios have in common on the command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::{
+    bounds,
     drive::{crew::CLIENTS_PER_PROCESS, sender::Via},
-    measure::usage::Process,
-    target::{Kind, Server},
+    target::{
+        Kind, Server,
+        able::{Settings, Unable, Wants},
+    },
     wire::{Address, token::Minter},
 };
+
+pub mod common;
+
+use common::{Reports, Watched};
 
 /// The key of `herald-gateway --dev`, which everybody knows.
 const DEV_SECRET: &str = "herald-development-key-never-in-production";
@@ -23,16 +30,18 @@ pub struct Options {
     /// Who is put under load
     #[arg(long, value_enum, default_value = "herald")]
     pub target: Kind,
-    /// Where clients connect; repeat it for several gateways, which are taken in turn [default: as the target's own default]
+    /// Where clients connect; repeat it for several gateways, which are taken in turn [default: for Herald
+    /// ws://127.0.0.1:8002/ws; peers have defaults of their own]
     #[arg(long, value_name = "ws://HOST:PORT[/PATH]")]
     pub url: Vec<String>,
-    /// Where messages are posted with --via api, or always for targets that know no other way
+    /// Where messages are posted with --via api, or always for targets that know no other way [default: for Herald
+    /// http://127.0.0.1:9002; for peers where clients connect]
     #[arg(long, value_name = "http://HOST:PORT")]
     pub api: Option<String>,
     /// Key of that interface
     #[arg(long, default_value = "dev-api-key")]
     pub api_key: String,
-    /// Secret that signs the clients' tokens (HS256); as --dev has it unless told
+    /// Secret that signs the clients' tokens (HS256) [default: that of herald-gateway --dev]
     #[arg(long, default_value = DEV_SECRET, hide_default_value = true)]
     pub secret: String,
     /// `kid` of the tokens
@@ -41,24 +50,20 @@ pub struct Options {
     /// Pusher's application: id:key:secret
     #[arg(long, default_value = "app-id:app-key:app-secret")]
     pub app: String,
-    /// A server's process on this machine, for CPU and memory; repeat it
-    #[arg(long, value_name = "[NAME=]PID")]
-    pub pid: Vec<String>,
-    /// A server's metrics, for the same, where it runs elsewhere; repeat it
-    #[arg(long, value_name = "[NAME=]URL")]
-    pub metrics: Vec<String>,
+    #[command(flatten)]
+    pub watched: Watched,
 
     /// Connects under way at once
-    #[arg(long, default_value_t = 64, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::DIAL.whole::<usize>(), default_value = "64", help_heading = "Load")]
     pub dial: usize,
     /// Connects a second; as fast as it goes unless told
-    #[arg(long, value_name = "PER SECOND", help_heading = "Load")]
+    #[arg(long, value_parser = bounds::CONNECT_RATE.number(), value_name = "PER SECOND", help_heading = "Load")]
     pub connect_rate: Option<f64>,
     /// Time to come to rest between connecting and sending
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "2s", help_heading = "Load")]
+    #[arg(long, value_parser = bounds::PAUSE.time(), value_name = "TIME", default_value = "2s", help_heading = "Load")]
     pub settle: Duration,
     /// Bytes of a message's body, at least those of its stamp (about 40)
-    #[arg(long, default_value_t = 64, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::SIZE.whole::<usize>(), value_name = "BYTES", default_value = "64", help_heading = "Load")]
     pub size: usize,
     /// Messages that are not stored
     #[arg(long, help_heading = "Load")]
@@ -66,38 +71,28 @@ pub struct Options {
     /// Over connections like all others, or over the application's HTTP interface
     #[arg(long, value_enum, help_heading = "Load")]
     pub via: Option<ViaName>,
-    /// The cluster is meant to fail meanwhile: connections that end and connects that fail are counted and no fault, and
-    /// senders send again, one message at a time and under a key, until it is answered
+    /// The cluster is meant to fail meanwhile: connections that end, connects that fail and processes that end are counted
+    /// and no fault, and senders send again, one message at a time and under a key, until it is answered
     #[arg(long, conflicts_with_all = ["ephemeral", "via"], help_heading = "Load")]
     pub through_faults: bool,
     /// Number in the names of users and groups, so that another run meets the same [default: at random]
     #[arg(long, value_name = "NUMBER", help_heading = "Load")]
     pub names: Option<u32>,
     /// Those who send [default: by rate and groups]
-    #[arg(long, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::SENDERS.whole::<usize>(), help_heading = "Load")]
     pub senders: Option<usize>,
     /// After the last message heard, what is missing is lost
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "8s", help_heading = "Load")]
+    #[arg(long, value_parser = bounds::PATIENCE.time(), value_name = "TIME", default_value = "8s", help_heading = "Load")]
     pub patience: Duration,
     /// Processes that share the clients [default: one for each 15,000]
-    #[arg(long, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::PROCESSES.whole::<usize>(), help_heading = "Load")]
     pub processes: Option<usize>,
     /// Source addresses, 127.0.0.1 and those after it, towards a server on loopback [default: one for each 4,000 clients]
-    #[arg(long, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::SOURCES.whole::<u32>(), help_heading = "Load")]
     pub sources: Option<u32>,
 
-    /// Name of the run, in its reports
-    #[arg(long, help_heading = "Reports")]
-    pub name: Option<String>,
-    /// Write all of it as JSON, for `compare`
-    #[arg(long, value_name = "FILE", help_heading = "Reports")]
-    pub out: Option<PathBuf>,
-    /// Write a page with charts
-    #[arg(long, value_name = "FILE", help_heading = "Reports")]
-    pub html: Option<PathBuf>,
-    /// No progress bar
-    #[arg(long, help_heading = "Reports")]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub reports: Reports,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,7 +133,7 @@ impl Options {
             app: self.app.clone(),
             run,
             names: self.names.unwrap_or(run),
-            durable: !self.ephemeral,
+            durable: self.target.is_herald() && !self.ephemeral,
         })
     }
 
@@ -150,21 +145,18 @@ impl Options {
         }
     }
 
-    pub async fn processes_watched(&self) -> Result<Vec<Process>> {
-        let mut processes = Vec::new();
-        for text in &self.pid {
-            processes.push(Process::parse_id(text).context("--pid")?);
-        }
-        for text in &self.metrics {
-            processes.push(Process::parse_metrics(text).await.context("--metrics")?);
-        }
-        Ok(processes)
+    /// Whether the target has what the scenario asks of it, and can be told so.
+    pub fn check(&self, wants: Wants) -> Result<(), Unable> {
+        let settings = Settings {
+            by_api: self.via.map(|via| via == ViaName::Api),
+            ephemeral: self.ephemeral,
+            through_faults: self.through_faults,
+        };
+        self.target.check(wants, settings)
     }
 
     pub fn processes_for(&self, clients: usize) -> usize {
-        self.processes
-            .unwrap_or_else(|| clients.div_ceil(CLIENTS_PER_PROCESS))
-            .max(1)
+        self.processes.unwrap_or_else(|| clients.div_ceil(CLIENTS_PER_PROCESS))
     }
 
     pub fn sources_for(&self, clients: usize) -> u32 {

@@ -36,6 +36,9 @@ pub struct Run {
     pub series: Vec<Point>,
     /// What happened when, in seconds since the start.
     pub moments: Vec<(f64, String)>,
+    /// The signal that ended it before its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
     /// What is not as it should be; none: the run is good.
     pub faults: Vec<String>,
 }

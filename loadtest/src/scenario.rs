@@ -16,9 +16,11 @@ mod tally;
 
 use std::time::Duration;
 
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::{
+    bounds,
     drive::pacer::{Due, steady},
     target::To,
 };
@@ -28,20 +30,39 @@ use crate::{
 #[command(next_help_heading = "Load")]
 pub struct Pace {
     /// Messages a second, all targets together
-    #[arg(long, default_value_t = 100.0, value_name = "PER SECOND")]
+    #[arg(long, value_parser = bounds::RATE.number(), default_value = "100", value_name = "PER SECOND")]
     pub rate: f64,
     /// Messages that are due at the same time
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_parser = bounds::BURST.whole::<u64>(), default_value = "1", value_name = "MESSAGES")]
     pub burst: u64,
-    /// How long messages are sent
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "10s")]
+    /// How long messages are sent, with its unit: 90s, 5m, 2h
+    #[arg(long, value_parser = bounds::DURATION.time(), value_name = "TIME", default_value = "10s")]
     pub duration: Duration,
     /// As many messages as this, all due at once, in place of rate and duration: for throughput
-    #[arg(long, value_name = "MESSAGES")]
+    #[arg(long, value_parser = bounds::MESSAGES.whole::<u64>(), value_name = "MESSAGES")]
     pub flat_out: Option<u64>,
 }
 
 impl Pace {
+    pub fn steady(rate: f64, duration: Duration) -> Self {
+        Self {
+            rate,
+            burst: 1,
+            duration,
+            flat_out: None,
+        }
+    }
+
+    /// Of no message nothing can be measured.
+    pub fn check(&self) -> Result<()> {
+        let (rate, duration) = (self.rate, humantime::format_duration(self.duration));
+        ensure!(
+            self.flat_out.is_some() || rate * self.duration.as_secs_f64() >= 1.0,
+            "--rate {rate} for a --duration of {duration} is no message at all"
+        );
+        Ok(())
+    }
+
     pub fn schedule(&self, mut pick: impl FnMut(u64) -> To + Send + 'static) -> Box<dyn Iterator<Item = Due> + Send> {
         match self.flat_out {
             None => Box::new(steady(self.rate, self.burst, self.duration, pick)),

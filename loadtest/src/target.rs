@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{Address, Outgoing, token::Minter, upgrade::Upgrade};
 
+pub mod able;
 mod centrifugo;
 mod floor;
 mod herald;

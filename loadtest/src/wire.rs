@@ -35,7 +35,7 @@ impl WireError {
     /// A few words that are the same for all failures of a kind.
     pub fn kind(&self) -> String {
         match self {
-            Self::Io(error) => format!("{:?}", error.kind()),
+            Self::Io(error) => error.kind().to_string(),
             Self::Refused { status, .. } => format!("status {status}"),
             Self::Closed { code, reason } => format!("closed with {code} {reason}"),
             other => other.to_string(),

@@ -11,7 +11,7 @@ use crate::{
     config::{LogFormat, LoggingSettings},
     metrics::{
         catalogue::{Kind, Metric, SECONDS},
-        node::{Busy, Sampled},
+        node::{Busy, Sampled, with_fine_cpu},
     },
 };
 
@@ -93,6 +93,6 @@ pub struct Figures {
 impl Figures {
     pub fn render(&self) -> String {
         self.sampled.take();
-        self.handle.render()
+        with_fine_cpu(&self.handle.render())
     }
 }

@@ -14,6 +14,8 @@ pub struct Needs {
     pub nats_cores: f64,
     /// During the storm, all kinds together.
     pub storm_cores: f64,
+    /// A second, while the storm lasts, to the stream of presence.
+    pub storm_appends: f64,
     /// GiB, of one node.
     pub gateway_memory: f64,
     pub router_memory: f64,
@@ -52,6 +54,8 @@ pub struct Limit {
 
 const GIB: f64 = (1u64 << 30) as f64;
 const KIB: f64 = 1024.0;
+/// Appends of a user who comes back to another gateway: its key there, and the end of the one here.
+const PRESENCE_WRITES: f64 = 2.0;
 
 impl Rates {
     fn of(load: &Load, gateways: f64) -> Self {
@@ -154,6 +158,7 @@ impl Needs {
             router_cores,
             nats_cores,
             storm_cores,
+            storm_appends: users / load.storm_seconds * PRESENCE_WRITES,
             gateway_memory: gateway_memory(load, constants, gateways),
             router_memory,
             nats_memory,
@@ -211,6 +216,11 @@ impl Needs {
                 "routers: a start reads all presence, in seconds of 30",
                 self.router_start_seconds / 30.0,
                 "keep other routers running meanwhile; then a share of the users each",
+            ),
+            limit(
+                "a storm: appends of one stream, that of presence",
+                self.storm_appends / constants.appends_per_stream,
+                "clients that come back over a longer time",
             ),
             limit(
                 "a storm: CPU of all nodes",
@@ -271,6 +281,20 @@ mod tests {
                 .iter()
                 .any(|limit| limit.what.contains("interest") && limit.used > 1.0)
         );
+    }
+
+    #[test]
+    fn a_storm_is_held_against_what_one_stream_takes() {
+        let used = |seconds: &str| {
+            let needs = needs(&["--users", "1000000", "--storm-seconds", seconds]);
+            let mut limits = needs
+                .limits
+                .iter()
+                .filter(|limit| limit.what.contains("storm: appends"));
+            limits.next().expect("such a limit").used
+        };
+        assert!(used("60") < 1.0, "{}", used("60"));
+        assert!(used("10") > 1.0, "{}", used("10"));
     }
 
     #[test]

@@ -71,9 +71,10 @@ fn write(out: &mut String, load: &Load, machines: &Machines, needs: &Needs) -> f
     )?;
     writeln!(
         out,
-        "  all reconnect within {} s: {} cores meanwhile",
+        "  all reconnect within {} s: {} cores meanwhile, and {} appends a second",
         plain(load.storm_seconds),
-        plain(needs.storm_cores)
+        plain(needs.storm_cores),
+        plain(needs.storm_appends)
     )?;
     writeln!(
         out,

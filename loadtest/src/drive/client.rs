@@ -117,12 +117,14 @@ pub async fn live(world: Arc<World>, memory: Arc<Memory>, mut began: u64, mut on
         };
         let was_ready = conversation.ready.is_some();
         drop(conversation);
+        // Of several gateways it may be one that is at fault.
+        let host = &world.server.address(memory.who.number).host;
         if was_ready {
-            world.board.closed(error.kind());
+            world.board.closed(format!("{host}: {}", error.kind()));
             failures = 0;
             began = clock::now();
         } else {
-            world.board.connect_failed(error.kind());
+            world.board.connect_failed(format!("{host}: {}", error.kind()));
             failures += 1;
         }
         if error.is_final() {
@@ -231,6 +233,21 @@ pub async fn open(world: &World, memory: &Memory, buffer: usize) -> Result<(Read
     }
     writer.flush().await?;
     Ok((reader, writer))
+}
+
+/// Reads until the server has welcomed this client.
+pub async fn until_ready(world: &World, who: &Who, reader: &mut Reader) -> Result<(), WireError> {
+    while !world.peer.ready_at_once() {
+        let Incoming::Message(frame) = reader.next().await? else {
+            continue;
+        };
+        match world.peer.hear(who, &frame) {
+            Heard::Ready { .. } => return Ok(()),
+            Heard::Refused(reason) => return Err(WireError::Closed { code: 0, reason }),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Takes the messages of a frame in, if there are any. What was due before `since` had to wait for the client.

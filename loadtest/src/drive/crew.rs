@@ -1,43 +1,53 @@
 //! All workers of a run together: one within this process, or several child processes.
+//!
+//! Each order is answered once. One that is given up (its future is dropped) is ended in the worker by the next, and its
+//! answer is passed over then.
 
-use std::{process::Stdio, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use parking_lot::Mutex;
-use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, duplex},
-    process::{Child, Command},
-    sync::mpsc,
-};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     plan::{Event, Order, Plan, Settled, Tick},
-    worker::{line, work},
+    worker::line,
 };
+
+mod member;
+
+use member::Worker;
 
 /// More in one process come too near to its file descriptors.
 pub const CLIENTS_PER_PROCESS: usize = 15_000;
-/// Of a pipe within this process.
-const PIPE: usize = 64 << 10;
+/// For a worker that was told to end: it only closes connections.
+const ENDING: Duration = Duration::from_secs(20);
+
+/// What all workers have told, each with the worker's number.
+pub type Ticks = Arc<Mutex<Vec<(usize, Tick)>>>;
 
 pub struct Crew {
     workers: Vec<Worker>,
-    /// What all workers have told, each with the worker's number.
-    pub ticks: Arc<Mutex<Vec<(usize, Tick)>>>,
-}
-
-struct Worker {
-    orders: Box<dyn AsyncWrite + Send + Unpin>,
-    events: mpsc::Receiver<Event>,
-    /// Ends with this.
-    child: Option<Child>,
+    pub ticks: Ticks,
+    /// Cancelled when one ends.
+    ended: CancellationToken,
 }
 
 impl Crew {
     /// Splits the plan on `processes`; one works within this process.
     pub async fn start(plan: &Plan, processes: usize) -> Result<Self> {
-        let ticks = Arc::default();
-        let mut workers = Vec::new();
+        let mut crew = Self {
+            workers: Vec::new(),
+            ticks: Arc::default(),
+            ended: CancellationToken::new(),
+        };
+        if plan.clients.div_ceil(processes) > CLIENTS_PER_PROCESS {
+            bail!(
+                "--processes {processes} is too few for {} clients: {CLIENTS_PER_PROCESS} each",
+                plan.clients
+            );
+        }
         for first in 0..processes {
             let share = Plan {
                 first,
@@ -45,18 +55,16 @@ impl Crew {
                 clients: (plan.clients + processes - 1 - first) / processes,
                 ..plan.clone()
             };
-            if share.clients > CLIENTS_PER_PROCESS {
-                bail!("{} clients need more than {processes} processes", plan.clients);
-            }
-            let mut worker = if processes == 1 {
-                Worker::within(Arc::clone(&ticks))
+            let (ticks, ended) = (Arc::clone(&crew.ticks), crew.ended.clone());
+            let worker = if processes == 1 {
+                Worker::within(ticks, ended)
             } else {
-                Worker::child(first, Arc::clone(&ticks))?
+                Worker::child(first, ticks, ended)?
             };
-            worker.orders.write_all(&line(&share)?).await?;
-            workers.push(worker);
+            worker.tell(line(&share)?).await;
+            crew.workers.push(worker);
         }
-        Ok(Self { workers, ticks })
+        Ok(crew)
     }
 
     /// How many clients are ready, as of each worker's last tick.
@@ -75,19 +83,31 @@ impl Crew {
     }
 
     pub fn children(&self) -> Vec<u32> {
-        self.workers
-            .iter()
-            .filter_map(|worker| worker.child.as_ref()?.id())
-            .collect()
+        self.workers.iter().filter_map(Worker::id).collect()
+    }
+
+    /// Done when a worker has ended, which it should not.
+    pub fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    /// Which worker has ended, and how; it gets no orders any more.
+    pub async fn casualty(&mut self) -> Option<String> {
+        for worker in &mut self.workers {
+            if let Some(fate) = worker.fate().await {
+                return Some(fate);
+            }
+        }
+        None
     }
 
     /// Gives each worker its share of an order, and waits until all have carried it out. How many clients did not come.
     pub async fn order(&mut self, share: impl Fn(usize, usize) -> Order) -> Result<u64> {
         let mut late = 0;
-        for event in self.tell(share).await? {
+        for (_, event) in self.tell(share).await? {
             match event {
                 Event::Done { late: more } => late += more,
-                other => bail!("a worker answered with {other:?}"),
+                Event::Tick(_) | Event::Settled(_) => bail!("a worker answered what it was not asked"),
             }
         }
         Ok(late)
@@ -95,107 +115,51 @@ impl Crew {
 
     pub async fn settle(&mut self, order: Order) -> Result<Vec<Settled>> {
         let mut all = Vec::new();
-        for (number, event) in self.tell(|_, _| order.clone()).await?.into_iter().enumerate() {
+        for (number, event) in self.tell(|_, _| order.clone()).await? {
             match event {
                 Event::Settled(settled) => {
                     self.ticks.lock().push((number, settled.rest.clone()));
                     all.push(settled);
                 }
-                other => bail!("a worker answered with {other:?}"),
+                Event::Tick(_) | Event::Done { .. } => bail!("a worker answered what it was not asked"),
             }
         }
         Ok(all)
     }
 
-    async fn tell(&mut self, share: impl Fn(usize, usize) -> Order) -> Result<Vec<Event>> {
+    /// The answers of all that are there.
+    async fn tell(&mut self, share: impl Fn(usize, usize) -> Order) -> Result<Vec<(usize, Event)>> {
         let workers = self.workers.len();
-        for (number, worker) in self.workers.iter_mut().enumerate() {
-            worker.orders.write_all(&line(&share(number, workers))?).await?;
-            worker.orders.flush().await?;
+        let here = || {
+            (0..workers)
+                .zip(self.workers.iter())
+                .filter(|(_, worker)| worker.is_here())
+        };
+        for (number, worker) in here() {
+            worker.order(line(&share(number, workers))?).await;
         }
+        let here: Vec<usize> = here().map(|(number, _)| number).collect();
         let mut events = Vec::new();
-        for worker in &mut self.workers {
-            events.push(worker.events.recv().await.context("a worker has ended too soon")?);
+        for number in here {
+            let worker = &mut self.workers[number];
+            match worker.answer().await {
+                Some(event) => events.push((number, event)),
+                None => bail!("{}", worker.fate().await.unwrap_or_else(|| "a worker is silent".into())),
+            }
         }
         Ok(events)
     }
 
+    /// All close their connections and end.
     pub async fn end(mut self) -> Result<()> {
-        for worker in &mut self.workers {
-            worker.orders.write_all(&line(&Order::End)?).await?;
-            worker.orders.flush().await?;
+        for worker in &self.workers {
+            worker.tell(line(&Order::End)?).await;
         }
-        for mut worker in self.workers {
-            while worker.events.recv().await.is_some() {}
-            if let Some(mut child) = worker.child {
-                let status = child.wait().await?;
-                if !status.success() {
-                    bail!("a worker ended with {status}");
-                }
+        for worker in &mut self.workers {
+            if timeout(ENDING, worker.end()).await.is_err() {
+                bail!("a worker did not end when it was told to");
             }
         }
         Ok(())
     }
-}
-
-impl Worker {
-    fn within(ticks: Arc<Mutex<Vec<(usize, Tick)>>>) -> Self {
-        let (orders, theirs) = duplex(PIPE);
-        let (events, told) = duplex(PIPE);
-        tokio::spawn(async move {
-            if let Err(error) = work(theirs, told).await {
-                eprintln!("the worker failed: {error:#}");
-            }
-        });
-        Self {
-            orders: Box::new(orders),
-            events: listen(0, events, ticks),
-            child: None,
-        }
-    }
-
-    fn child(number: usize, ticks: Arc<Mutex<Vec<(usize, Tick)>>>) -> Result<Self> {
-        let me = std::env::current_exe().context("the path of this program")?;
-        let mut child = Command::new(me)
-            .arg("worker")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("a child process")?;
-        let orders = child.stdin.take().context("a pipe to the child")?;
-        let events = child.stdout.take().context("a pipe from the child")?;
-        Ok(Self {
-            orders: Box::new(orders),
-            events: listen(number, events, ticks),
-            child: Some(child),
-        })
-    }
-}
-
-/// Puts ticks aside and hands answers on.
-fn listen(
-    number: usize,
-    events: impl AsyncRead + Send + Unpin + 'static,
-    ticks: Arc<Mutex<Vec<(usize, Tick)>>>,
-) -> mpsc::Receiver<Event> {
-    let (answered, answers) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut lines = BufReader::new(events).lines();
-        while let Ok(Some(text)) = lines.next_line().await {
-            match serde_json::from_str(&text) {
-                Ok(Event::Tick(tick)) => ticks.lock().push((number, tick)),
-                Ok(event) => {
-                    if answered.send(event).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    eprintln!("a worker wrote what is no event: {error}");
-                    return;
-                }
-            }
-        }
-    });
-    answers
 }

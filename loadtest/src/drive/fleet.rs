@@ -146,11 +146,10 @@ impl Fleet {
     /// All are cut off, and come back at once. How many did not.
     pub async fn storm(&self, jitter: Duration) -> u64 {
         let here: Vec<&Client> = self.clients.iter().filter(|client| !client.is_away()).collect();
-        for client in &here {
-            client.abort();
-        }
-        for client in &here {
-            client.leave().await;
+        let tasks: Vec<_> = here.iter().filter_map(|client| client.task.lock().take()).collect();
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            end(Some(task)).await;
         }
         for client in &here {
             let pause = rand::rng().random_range(Duration::ZERO..=jitter);
@@ -203,9 +202,7 @@ pub async fn settle<'a>(
         settled.faults += faults;
         let wrong = faults.lost + faults.twice + faults.out_of_order;
         if wrong > 0 && settled.examples.len() < EXAMPLES {
-            settled
-                .examples
-                .push(format!("client {}: {faults:?}", client.who.number));
+            settled.examples.push(format!("client {}: {faults}", client.who.number));
         }
     }
     settled
@@ -214,12 +211,6 @@ pub async fn settle<'a>(
 impl Client {
     fn is_away(&self) -> bool {
         self.task.lock().is_none()
-    }
-
-    fn abort(&self) {
-        if let Some(task) = &*self.task.lock() {
-            task.abort();
-        }
     }
 
     async fn leave(&self) {

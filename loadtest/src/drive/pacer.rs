@@ -6,14 +6,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::plan::stream;
@@ -22,6 +20,9 @@ use crate::{
     stamp::{Stamp, Stream},
     target::To,
 };
+
+/// How soon a schedule that waits notices that it is stopped.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A message that is due some time after the start.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,41 +51,61 @@ pub fn steady(rate: f64, burst: u64, duration: Duration, mut pick: impl FnMut(u6
     })
 }
 
-/// Hands the messages to the senders when they are due, each target's always to the same. Returns what was handed out of
-/// each stream. Numbers go on where `sent` ends.
-pub fn run(
-    run: u32,
-    schedule: impl Iterator<Item = Due>,
-    mut sent: BTreeMap<Stream, u64>,
-    senders: &[mpsc::Sender<Job>],
-    progress: &Arc<AtomicU64>,
-) -> BTreeMap<Stream, u64> {
+/// What was handed out, in all schedules of a run.
+#[derive(Default)]
+pub struct Handed {
+    pub messages: AtomicU64,
+    /// Of each stream; its numbers go on here.
+    pub streams: Mutex<BTreeMap<Stream, u64>>,
+    /// Nothing more is to be handed out.
+    pub stopped: AtomicBool,
+}
+
+impl Handed {
+    fn stamp(&self, run: u32, stream: Stream, due: u64) -> Stamp {
+        let mut streams = self.streams.lock();
+        let next = streams.entry(stream).or_default();
+        let number = *next;
+        *next += 1;
+        Stamp {
+            run,
+            stream,
+            number,
+            due,
+        }
+    }
+
+    /// False: it was stopped meanwhile.
+    fn wait_until(&self, due: u64) -> bool {
+        while !self.stopped.load(Relaxed) {
+            let now = clock::now();
+            if now >= due {
+                return true;
+            }
+            thread::sleep(Duration::from_nanos(due - now).min(LOOK));
+        }
+        false
+    }
+}
+
+/// Hands the messages to the senders when they are due, each target's always to the same.
+pub fn run(run: u32, schedule: impl Iterator<Item = Due>, senders: &[mpsc::Sender<Job>], handed: &Handed) {
     let start = clock::now() + 5_000_000;
     for Due { after, to } in schedule {
         let due = start + u64::try_from(after.as_nanos()).unwrap_or(u64::MAX / 2);
-        let now = clock::now();
-        if due > now {
-            thread::sleep(Duration::from_nanos(due - now));
+        if !handed.wait_until(due) {
+            return;
         }
-        let stream = stream(to);
-        let number = sent.entry(stream).or_default();
-        let stamp = Stamp {
-            run,
-            stream,
-            number: *number,
-            due,
-        };
-        *number += 1;
+        let stamp = handed.stamp(run, stream(to), due);
         if senders[sender_of(to, senders.len())]
             .blocking_send(Job { to, stamp })
             .is_err()
         {
             // It has told why.
-            break;
+            return;
         }
-        progress.fetch_add(1, Relaxed);
+        handed.messages.fetch_add(1, Relaxed);
     }
-    sent
 }
 
 /// Whose connection carries a target's messages.
@@ -118,14 +139,30 @@ mod tests {
             after: Duration::ZERO,
             to,
         });
-        let before = BTreeMap::from([(stream(To::Group(1)), 5)]);
-        let sent = run(9, schedule, before, &[first, second], &Arc::default());
+        let handed = Handed::default();
+        handed.streams.lock().insert(stream(To::Group(1)), 5);
+        run(9, schedule, &[first, second], &handed);
         assert_eq!(
-            sent,
+            *handed.streams.lock(),
             BTreeMap::from([(stream(To::Group(0)), 1), (stream(To::Group(1)), 7)])
         );
         assert_eq!(ones.try_recv().expect("a message").stamp.number, 0);
         assert_eq!(twos.try_recv().expect("a message").stamp.number, 5);
         assert_eq!(twos.try_recv().expect("a message").stamp.number, 6);
+    }
+
+    #[test]
+    fn a_schedule_that_is_stopped_hands_nothing_out_any_more() {
+        let (queue, _jobs) = mpsc::channel(10);
+        let handed = Handed::default();
+        let far = Due {
+            after: Duration::from_secs(3600),
+            to: To::All,
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| run(9, [far].into_iter(), &[queue], &handed));
+            handed.stopped.store(true, Relaxed);
+        });
+        assert!(handed.streams.lock().is_empty());
     }
 }

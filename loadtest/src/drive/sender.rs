@@ -13,14 +13,15 @@ use anyhow::Result;
 use parking_lot::Mutex;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::{
     board::Board,
     client::{Memory, World},
     fleet,
-    pacer::{self, Due, Job},
+    pacer::{self, Due, Handed, Job},
     plan::Settled,
 };
 use crate::{
@@ -36,6 +37,8 @@ mod socket;
 
 /// Messages that wait for one sender; then the schedule waits, and latency goes on counting.
 const QUEUE: usize = 4096;
+/// A schedule that is stopped ends within this, or hangs at a sender that takes nothing.
+const ENDING: Duration = Duration::from_secs(1);
 /// Answers that have not come after this long a silence do not come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -50,6 +53,16 @@ pub enum Via {
     Api,
 }
 
+impl Via {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Patient => "patient",
+            Self::Api => "api",
+        }
+    }
+}
+
 pub struct Senders {
     queues: Vec<mpsc::Sender<Job>>,
     memories: Vec<Arc<Memory>>,
@@ -57,13 +70,15 @@ pub struct Senders {
     stats: Arc<Stats>,
     via: Via,
     run: u32,
+    /// The schedules' threads.
+    pacing: TaskTracker,
 }
 
 /// What senders write down.
 #[derive(Default)]
 pub struct Stats {
-    /// Handed out by the schedule.
-    pub due: Arc<AtomicU64>,
+    /// By the schedule.
+    pub handed: Handed,
     pub written: AtomicU64,
     pub answered: AtomicU64,
     pub refused: AtomicU64,
@@ -77,7 +92,8 @@ pub struct Stats {
 
 impl Stats {
     fn tick(&self) {
-        self.seconds.lock().push((clock::now(), self.due.load(Relaxed)));
+        let handed = self.handed.messages.load(Relaxed);
+        self.seconds.lock().push((clock::now(), handed));
     }
 }
 
@@ -106,6 +122,7 @@ impl Senders {
             stats: Arc::default(),
             via,
             run: server.run,
+            pacing: TaskTracker::new(),
         };
         for (index, groups) in groups.into_iter().enumerate() {
             let (queue, jobs) = mpsc::channel(QUEUE);
@@ -144,20 +161,31 @@ impl Senders {
         Arc::clone(&self.stats)
     }
 
-    /// Sends by a schedule, and waits for the answers. What was sent of each stream in all.
-    pub async fn send(
-        &self,
-        schedule: impl Iterator<Item = Due> + Send + 'static,
-        before: BTreeMap<Stream, u64>,
-    ) -> Result<BTreeMap<Stream, u64>> {
-        let (queues, progress, run) = (self.queues.clone(), Arc::clone(&self.stats.due), self.run);
-        let ticking = tokio::spawn(tick(Arc::clone(&self.stats)));
-        let pacing = move || pacer::run(run, schedule, before, &queues, &progress);
-        let sent = tokio::task::spawn_blocking(pacing).await?;
+    /// Sends by a schedule, and waits for the answers. Where this is dropped, [`Senders::stop`] ends it.
+    pub async fn send(&self, schedule: impl Iterator<Item = Due> + Send + 'static) -> Result<()> {
+        let (queues, stats, run) = (self.queues.clone(), Arc::clone(&self.stats), self.run);
+        let ticking = AbortOnDropHandle::new(tokio::spawn(tick(Arc::clone(&self.stats))));
+        let pacing = move || pacer::run(run, schedule, &queues, &stats.handed);
+        self.pacing.spawn_blocking(pacing).await?;
         self.answered().await;
-        ticking.abort();
+        drop(ticking);
         self.stats.tick();
-        Ok(sent)
+        Ok(())
+    }
+
+    /// Nothing more is sent. Waits for the answers to what was.
+    pub async fn stop(&self) {
+        self.stats.handed.stopped.store(true, Relaxed);
+        self.pacing.close();
+        if timeout(ENDING, self.pacing.wait()).await.is_ok() {
+            self.answered().await;
+        }
+        self.stats.tick();
+    }
+
+    /// What was sent of each stream in all.
+    pub fn sent(&self) -> BTreeMap<Stream, u64> {
+        self.stats.handed.streams.lock().clone()
     }
 
     /// Until all are written, and answered where that is usual; or nothing moves any more.
@@ -169,7 +197,7 @@ impl Senders {
             done.load(Relaxed) + stats.refused.load(Relaxed)
         };
         let (mut before, mut last) = (done(), Instant::now());
-        while done() < stats.due.load(Relaxed) && last.elapsed() < PATIENCE {
+        while done() < stats.handed.messages.load(Relaxed) && last.elapsed() < PATIENCE {
             sleep(Duration::from_millis(5)).await;
             if done() != before {
                 (before, last) = (done(), Instant::now());
@@ -182,7 +210,7 @@ impl Senders {
         let answers = self.via == Via::Api || self.world.peer.answers();
         let done = if answers { &stats.answered } else { &stats.written };
         let done = done.load(Relaxed) + stats.refused.load(Relaxed);
-        stats.due.load(Relaxed).saturating_sub(done)
+        stats.handed.messages.load(Relaxed).saturating_sub(done)
     }
 
     pub async fn settle(&self, sent: &BTreeMap<Stream, u64>, quiet: Duration) -> Settled {

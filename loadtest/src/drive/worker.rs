@@ -34,21 +34,40 @@ pub async fn work(orders: impl AsyncRead + Unpin, events: impl AsyncWrite + Unpi
         anyhow::Ok(())
     });
     let ticking = tokio::spawn(tick(Arc::clone(&fleet), told.clone()));
-    while let Some(order) = lines.next_line().await? {
+    let mut told_to_end = false;
+    let mut next = lines.next_line().await?;
+    while let Some(order) = next {
         let order = serde_json::from_str(&order).context("an order")?;
-        let Some(event) = obey(&fleet, order).await else {
+        // Whoever gives another order before this one is carried out wants it no more; whose end is here, nothing.
+        let (event, following) = tokio::select! {
+            event = obey(&fleet, order) => (event, None),
+            line = lines.next_line() => (Some(Event::Done { late: 0 }), Some(line?)),
+        };
+        let Some(event) = event else {
+            told_to_end = true;
             break;
         };
         if told.send(event).await.is_err() {
             break;
         }
+        next = match following {
+            Some(line) => line,
+            None => lines.next_line().await?,
+        };
     }
     ticking.abort();
     // Cancelled, as asked.
     let _ = ticking.await;
     fleet.end().await;
     drop(told);
-    writer.await?
+    match writer.await {
+        Ok(written) if told_to_end => written,
+        // Whoever gave the orders has gone, and reads nothing any more.
+        Ok(_) => Ok(()),
+        // The process ends.
+        Err(error) if error.is_cancelled() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn obey(fleet: &Arc<Fleet>, order: Order) -> Option<Event> {

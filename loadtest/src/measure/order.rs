@@ -1,6 +1,10 @@
 //! What one receiver has heard of one stream: what is missing, and what came twice or out of order. Pure.
 
-use std::{collections::BTreeMap, ops::AddAssign};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    ops::AddAssign,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +31,23 @@ pub struct Faults {
     pub out_of_order: u64,
     /// Not a fault: seen again after a cursor.
     pub repeated: u64,
+}
+
+/// Those that there are.
+impl Display for Faults {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            (self.lost, "lost"),
+            (self.twice, "delivered twice"),
+            (self.out_of_order, "out of order"),
+        ];
+        let told: Vec<String> = kinds
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        f.write_str(&told.join(", "))
+    }
 }
 
 impl AddAssign for Faults {
@@ -124,6 +145,17 @@ mod tests {
         let mut order = Order::default();
         hear(&mut order, &[0, 1, 2, 3]);
         assert_eq!(order.settled(4), Faults::default());
+    }
+
+    #[test]
+    fn faults_are_told_in_words() {
+        let faults = Faults {
+            lost: 3,
+            twice: 0,
+            out_of_order: 1,
+            repeated: 7,
+        };
+        assert_eq!(faults.to_string(), "3 lost, 1 out of order");
     }
 
     #[test]

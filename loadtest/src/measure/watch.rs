@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Result;
 use parking_lot::Mutex;
 use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
 
-use super::usage::{Process, Reading};
+use super::usage::{Ended, Process, Reading};
 use crate::clock;
 
 #[derive(Debug, Clone)]
@@ -29,7 +28,7 @@ pub struct Watch {
 
 impl Watch {
     /// The servers, and the load test's own processes as the last.
-    pub fn start(mut servers: Vec<Process>, own: Vec<u32>) -> Self {
+    pub fn start(mut servers: Vec<Process>, own: &[u32]) -> Self {
         servers.push(Process::of_ids("load test", own));
         let names = servers.iter().map(|process| process.name.clone()).collect();
         let processes = Arc::new(tokio::sync::Mutex::new(servers));
@@ -44,8 +43,14 @@ impl Watch {
     }
 
     /// All of them now.
-    pub async fn read(&self) -> Result<Sample> {
+    pub async fn read(&self) -> Sample {
         read(&self.processes).await
+    }
+
+    /// The servers that are not there any more.
+    pub async fn ended(&self) -> Vec<Ended> {
+        let processes = self.processes.lock().await;
+        processes[..self.servers()].iter().flat_map(Process::ended).collect()
     }
 
     pub fn samples(&self) -> Vec<Sample> {
@@ -68,22 +73,20 @@ async fn sampling(processes: Arc<tokio::sync::Mutex<Vec<Process>>>, samples: Arc
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         seconds.tick().await;
-        // Where one is gone, the next step of the scenario says so.
-        if let Ok(sample) = read(&processes).await {
-            samples.lock().push(sample);
-        }
+        let sample = read(&processes).await;
+        samples.lock().push(sample);
     }
 }
 
-async fn read(processes: &tokio::sync::Mutex<Vec<Process>>) -> Result<Sample> {
+async fn read(processes: &tokio::sync::Mutex<Vec<Process>>) -> Sample {
     let mut readings = Vec::new();
     for process in &mut *processes.lock().await {
-        readings.push(process.read().await?);
+        readings.push(process.read().await);
     }
-    Ok(Sample {
+    Sample {
         at: clock::now(),
         readings,
-    })
+    }
 }
 
 impl Sample {

@@ -34,6 +34,13 @@ fn write(out: &mut String, run: &Run) -> fmt::Result {
 }
 
 fn write_verdict(out: &mut String, run: &Run) -> fmt::Result {
+    if let Some(sign) = &run.stopped {
+        writeln!(
+            out,
+            "<p>Stopped by {}: this is what was measured until then.</p>",
+            escape(sign)
+        )?;
+    }
     if run.is_good() {
         return writeln!(
             out,

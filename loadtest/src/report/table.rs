@@ -41,6 +41,9 @@ fn write(out: &mut String, run: &Run) -> fmt::Result {
         }
     }
     writeln!(out)?;
+    if let Some(sign) = &run.stopped {
+        writeln!(out, "  stopped by {sign}: this is what was measured until then")?;
+    }
     if run.is_good() {
         return writeln!(out, "  good: nothing lost, doubled or out of order, no fault");
     }

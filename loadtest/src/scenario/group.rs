@@ -3,8 +3,18 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{Pace, stage::Stage};
-use crate::{drive::plan::Grouping, options::Options, report::Run, target::To};
+use super::{
+    Pace,
+    stage::{Cast, Stage},
+};
+use crate::{
+    bounds,
+    drive::plan::Grouping,
+    options::Options,
+    report::Run,
+    stop::Stop,
+    target::{To, able::Wants},
+};
 
 #[derive(Debug, Args)]
 pub struct Group {
@@ -13,24 +23,39 @@ pub struct Group {
     #[command(flatten)]
     pub pace: Pace,
     /// Groups
-    #[arg(long, default_value_t = 1, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::GROUPS.whole::<u32>(), default_value = "1", help_heading = "Load")]
     pub groups: u32,
     /// Members of each. Over sockets the sender is one more
-    #[arg(long, default_value_t = 1_000, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::MEMBERS.whole::<usize>(), default_value = "1000", help_heading = "Load")]
     pub members: usize,
 }
 
-pub async fn run(args: &Group) -> Result<Run> {
-    let groups = args.groups.max(1);
-    let clients = args.members.checked_mul(groups as usize).context("fewer clients")?;
-    let mut stage = Stage::open("group", &args.options, clients, Grouping { count: groups }).await?;
+pub async fn run(args: &Group, stop: &Stop) -> Result<Run> {
+    args.pace.check()?;
+    let groups = args.groups;
+    let clients = args.members.saturating_mul(groups as usize);
+    bounds::CLIENTS
+        .check(clients as f64)
+        .context("--groups times --members")?;
+    let cast = Cast {
+        scenario: "group",
+        clients,
+        groups: Grouping { count: groups },
+        wants: Wants {
+            groups,
+            ..Wants::default()
+        },
+    };
+    let mut stage = Stage::open(cast, &args.options, stop).await?;
     stage.parameters(args.pace.parameters());
-    stage.ramp().await?;
-    stage.senders(args.pace.senders().min(groups as usize), groups).await?;
-    let schedule = args
-        .pace
-        .schedule(move |turn| To::Group((turn % u64::from(groups)) as u32));
-    stage.send(schedule, args.pace.duration).await?;
-    stage.settle().await?;
-    stage.finish().await
+    let group = async |stage: &mut Stage<'_>| {
+        stage.ramp().await?;
+        stage.senders(args.pace.senders().min(groups as usize), groups).await?;
+        let schedule = args
+            .pace
+            .schedule(move |turn| To::Group((turn % u64::from(groups)) as u32));
+        stage.send(schedule, args.pace.duration).await?;
+        stage.settle().await
+    };
+    stage.play(group).await
 }

@@ -3,13 +3,14 @@
 
 use std::{f64::consts::TAU, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, sleep_until};
 
-use super::stage::Stage;
+use super::stage::{Cast, Stage};
 use crate::{
+    bounds,
     drive::{
         crew::Crew,
         pacer::Due,
@@ -17,7 +18,8 @@ use crate::{
     },
     options::Options,
     report::Run,
-    target::To,
+    stop::Stop,
+    target::{To, able::Wants},
 };
 
 /// Steps in which players come and go.
@@ -30,19 +32,19 @@ pub struct Mixed {
     #[command(flatten)]
     pub options: Options,
     /// Players at the busiest hour
-    #[arg(long, default_value_t = 2_000, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::CLIENTS.whole::<usize>(), default_value = "2000", help_heading = "Load")]
     pub clients: usize,
     /// Guilds, of which each player belongs to one
-    #[arg(long, default_value_t = 40, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::GROUPS.whole::<u32>(), default_value = "40", help_heading = "Load")]
     pub groups: u32,
     /// Messages a second at the busiest hour: of ten, six go to guilds, four are whispers
-    #[arg(long, default_value_t = 50.0, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::RATE.number(), default_value = "50", help_heading = "Load")]
     pub rate: f64,
     /// Announcements to everybody, in the whole day
-    #[arg(long, default_value_t = 24, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::MESSAGES_OR_NONE.whole::<u32>(), default_value = "24", help_heading = "Load")]
     pub announcements: u32,
     /// How long the day lasts
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "60s", help_heading = "Load")]
+    #[arg(long, value_parser = bounds::DURATION.time(), value_name = "TIME", default_value = "60s", help_heading = "Load")]
     pub duration: Duration,
     /// The same number gives the same messages
     #[arg(long, default_value_t = 1, help_heading = "Load")]
@@ -84,27 +86,39 @@ fn messages(args: &Mixed) -> Vec<Due> {
     all
 }
 
-pub async fn run(args: &Mixed) -> Result<Run> {
-    anyhow::ensure!(args.groups > 0 && args.clients > 0, "a game has players and guilds");
-    let mut stage = Stage::open("mixed", &args.options, args.clients, Grouping { count: args.groups }).await?;
+pub async fn run(args: &Mixed, stop: &Stop) -> Result<Run> {
+    bounds::DAY_MESSAGES
+        .check(args.rate * args.duration.as_secs_f64())
+        .context("--rate times --duration")?;
+    let cast = Cast {
+        scenario: "mixed",
+        clients: args.clients,
+        groups: Grouping { count: args.groups },
+        wants: Wants {
+            groups: args.groups,
+            users: true,
+            cursors: true,
+        },
+    };
+    let mut stage = Stage::open(cast, &args.options, stop).await?;
     stage.parameters([
         ("rate", args.rate.to_string()),
         ("announcements", args.announcements.to_string()),
         ("duration", humantime::format_duration(args.duration).to_string()),
         ("seed", args.seed.to_string()),
     ]);
-    // Everybody was there once, so that everybody has a cursor.
-    stage.ramp().await?;
-    stage.senders(4, args.groups).await?;
-    let day = async |crew: &mut Crew| live_a_day(crew, args).await;
-    let late = stage.send_while(messages(args).into_iter(), args.duration, day).await?;
-    if late > 0 {
-        stage.fault(format!("{late} players did not come in time"));
-    }
-    stage.moment("all come back");
-    stage.population(args.clients, args.options.connect_rate).await?;
-    stage.settle().await?;
-    stage.finish().await
+    let mixed = async |stage: &mut Stage<'_>| {
+        // Everybody was there once, so that everybody has a cursor.
+        stage.ramp().await?;
+        stage.senders(4, args.groups).await?;
+        let day = async |crew: &mut Crew| live_a_day(crew, args).await;
+        let late = stage.send_while(messages(args).into_iter(), args.duration, day).await?;
+        stage.late(late, "did not come in time");
+        stage.moment("all come back");
+        stage.population(args.clients, args.options.connect_rate).await?;
+        stage.settle().await
+    };
+    stage.play(mixed).await
 }
 
 async fn live_a_day(crew: &mut Crew, args: &Mixed) -> Result<u64> {

@@ -5,12 +5,17 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use super::{Pace, stage::Stage};
+use super::{
+    Pace,
+    stage::{Cast, Stage},
+};
 use crate::{
+    bounds,
     drive::plan::{Grouping, Order},
     options::Options,
     report::{Point, Run},
-    target::To,
+    stop::Stop,
+    target::{To, able::Wants},
 };
 
 #[derive(Debug, Args)]
@@ -18,40 +23,39 @@ pub struct Soak {
     #[command(flatten)]
     pub options: Options,
     /// Clients
-    #[arg(long, default_value_t = 1_000, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::CLIENTS.whole::<usize>(), default_value = "1000", help_heading = "Load")]
     pub clients: usize,
     /// Groups, of which each client belongs to one
-    #[arg(long, default_value_t = 20, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::GROUPS.whole::<u32>(), default_value = "20", help_heading = "Load")]
     pub groups: u32,
     /// Messages a second: to groups and single clients in turn
-    #[arg(long, default_value_t = 20.0, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::RATE.number(), default_value = "20", help_heading = "Load")]
     pub rate: f64,
     /// Clients that leave and come back, a second
-    #[arg(long, default_value_t = 2.0, help_heading = "Load")]
+    #[arg(long, value_parser = bounds::LEAVE_RATE.number(), default_value = "2", help_heading = "Load")]
     pub leave_rate: f64,
     /// How long
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "10m", help_heading = "Load")]
+    #[arg(long, value_parser = bounds::DURATION.time(), value_name = "TIME", default_value = "10m", help_heading = "Load")]
     pub duration: Duration,
 }
 
-pub async fn run(args: &Soak) -> Result<Run> {
-    let (groups, clients) = (args.groups.max(1), args.clients);
-    let pace = Pace {
-        rate: args.rate,
-        burst: 1,
-        duration: args.duration,
-        flat_out: None,
+pub async fn run(args: &Soak, stop: &Stop) -> Result<Run> {
+    let (groups, clients) = (args.groups, args.clients);
+    let pace = Pace::steady(args.rate, args.duration);
+    pace.check()?;
+    let cast = Cast {
+        scenario: "soak",
+        clients,
+        groups: Grouping { count: groups },
+        wants: Wants {
+            groups,
+            users: true,
+            cursors: true,
+        },
     };
-    let mut stage = Stage::open("soak", &args.options, clients, Grouping { count: groups }).await?;
+    let mut stage = Stage::open(cast, &args.options, stop).await?;
     stage.parameters(pace.parameters());
     stage.parameters([("leave rate", args.leave_rate.to_string())]);
-    stage.ramp().await?;
-    stage.senders(pace.senders(), groups).await?;
-    let churn = |_, workers: usize| Order::Churn {
-        rate: args.leave_rate / workers as f64,
-        away_ms: 1_000,
-    };
-    stage.crew().order(churn).await?;
     let to = move |turn: u64| {
         let half = turn / 2;
         if turn.is_multiple_of(2) {
@@ -60,13 +64,19 @@ pub async fn run(args: &Soak) -> Result<Run> {
             To::User((half % clients as u64) as usize)
         }
     };
-    stage.send(pace.schedule(to), args.duration).await?;
-    let late = stage.crew().order(|_, _| Order::Calm).await?;
-    if late > 0 {
-        stage.fault(format!("{late} clients did not come back"));
-    }
-    stage.settle().await?;
-    let mut run = stage.finish().await?;
+    let soak = async |stage: &mut Stage<'_>| {
+        stage.ramp().await?;
+        stage.senders(pace.senders(), groups).await?;
+        let leave = |_, workers: usize| Order::Churn {
+            rate: args.leave_rate / workers as f64,
+            away_ms: 1_000,
+        };
+        stage.crew().order(leave).await?;
+        stage.send(pace.schedule(to), args.duration).await?;
+        stage.calm().await?;
+        stage.settle().await
+    };
+    let mut run = stage.play(soak).await?;
     trends(&mut run);
     Ok(run)
 }

@@ -1,10 +1,10 @@
 //! The steps that scenarios are made of. Each leaves its figures behind.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use indicatif::ProgressBar;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     progress::{bar, glance},
@@ -16,18 +16,21 @@ use crate::{
         crew::Crew,
         pacer::Due,
         plan::{Grouping, Order, Plan, Settled},
+        probe::probe,
         sender::Senders,
     },
     measure::{
         machine::Machine,
         watch::{Sample, Watch},
     },
-    options::Options,
+    options::{Options, common::Reports},
     report::Run,
-    stamp::Stream,
-    target::Server,
+    stop::Stop,
+    target::{Server, able::Wants},
 };
 
+/// After a stop the clients that were away are waited for so long.
+const GATHERING: Duration = Duration::from_secs(10);
 /// Groups that a sender is a member of: its token names them, and a token has 4 KiB.
 const GROUPS_PER_SENDER: u32 = 50;
 
@@ -39,15 +42,36 @@ pub struct Stage<'a> {
     watch: Watch,
     bar: ProgressBar,
     pub clients: usize,
-    sent: BTreeMap<Stream, u64>,
     settled: Vec<Settled>,
     marks: Marks,
+    stop: Stop,
     pub run: Run,
 }
 
+/// Whom a scenario is for, and what it asks of a target.
+pub struct Cast {
+    pub scenario: &'static str,
+    pub clients: usize,
+    pub groups: Grouping,
+    pub wants: Wants,
+}
+
 impl<'a> Stage<'a> {
-    pub async fn open(scenario: &str, options: &'a Options, clients: usize, groups: Grouping) -> Result<Self> {
+    /// What is wrong here is wrong with the command line, or nobody is there: then there is no run.
+    pub async fn open(cast: Cast, options: &'a Options, stop: &Stop) -> Result<Self> {
+        options.check(cast.wants)?;
         let server = options.server().await?;
+        let watched = options.watched.processes().await?;
+        tokio::select! {
+            probed = probe(&server, options.via()) => probed?,
+            _ = stop.requested() => bail!("stopped before it began"),
+        }
+        let Cast {
+            scenario,
+            clients,
+            groups,
+            ..
+        } = cast;
         let plan = Plan {
             server: server.clone(),
             first: 0,
@@ -57,7 +81,7 @@ impl<'a> Stage<'a> {
             sources: options.sources_for(clients),
             dial: options.dial,
         };
-        let mut run = begin(scenario, options);
+        let mut run = begin(scenario, options.target.name(), &options.reports);
         run.parameters.insert("clients".into(), clients.to_string());
         if groups.count > 0 {
             run.parameters.insert("groups".into(), groups.count.to_string());
@@ -67,22 +91,74 @@ impl<'a> Stage<'a> {
         let crew = Crew::start(&plan, processes).await?;
         let mut own = crew.children();
         own.push(std::process::id());
-        let watch = Watch::start(options.processes_watched().await?, own);
+        let watch = Watch::start(watched, &own);
         run.processes.clone_from(&watch.names);
-        let marks = Marks::begin(watch.read().await?);
+        let marks = Marks::begin(watch.read().await);
         Ok(Self {
-            bar: bar(options.quiet),
+            bar: bar(options.reports.quiet),
             options,
             server,
             crew,
             senders: None,
             watch,
             clients,
-            sent: BTreeMap::new(),
             settled: Vec::new(),
             marks,
+            stop: stop.clone(),
             run,
         })
+    }
+
+    /// Plays the scenario. Whatever befalls it, there is a report: of a signal, of a fault that cuts it short.
+    pub async fn play(mut self, scenario: impl AsyncFnOnce(&mut Self) -> Result<()>) -> Result<Run> {
+        let (stop, ended) = (self.stop.clone(), self.crew.ended());
+        let played = tokio::select! {
+            played = scenario(&mut self) => played,
+            _ = stop.requested() => Ok(()),
+            () = ended.cancelled() => Ok(()),
+        };
+        if let Err(error) = played {
+            self.fault(format!("cut short: {error:#}"));
+        }
+        if let Some(fate) = self.crew.casualty().await {
+            self.fault(fate);
+        }
+        if let Some(sign) = stop.by() {
+            self.moment(sign.name());
+            self.run.stopped = Some(sign.name().to_owned());
+        }
+        if self.senders.is_some()
+            && self.marks.settled.is_none()
+            && let Err(error) = self.settle_early().await
+        {
+            self.fault(format!("cut short: {error:#}"));
+        }
+        self.finish().await
+    }
+
+    /// The scenario did not come to its end: nothing more is sent, and what was is looked for.
+    async fn settle_early(&mut self) -> Result<()> {
+        if let Some(senders) = &self.senders {
+            senders.stop().await;
+            self.marks.answered = Some(clock::now());
+        }
+        if self.stop.by().is_some() {
+            self.gather().await;
+        }
+        self.settle().await
+    }
+
+    /// All come back for what they have missed, if they can.
+    async fn gather(&mut self) {
+        let back = async {
+            self.calm().await?;
+            self.population(self.clients, None).await
+        };
+        match timeout(GATHERING, back).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.fault(format!("{error:#}")),
+            Err(_) => self.fault("not all clients came back after the stop".to_owned()),
+        }
     }
 
     pub fn parameters(&mut self, more: impl IntoIterator<Item = (&'static str, String)>) {
@@ -92,12 +168,12 @@ impl<'a> Stage<'a> {
 
     /// Connects all clients, and lets them come to rest.
     pub async fn ramp(&mut self) -> Result<()> {
-        let before = self.watch.read().await?;
+        let before = self.watch.read().await;
         self.moment("connect");
         self.population(self.clients, self.options.connect_rate).await?;
-        let connected = self.watch.read().await?;
+        let connected = self.watch.read().await;
         self.wait("coming to rest", self.options.settle).await;
-        let rested = self.watch.read().await?;
+        let rested = self.watch.read().await;
         let clients = self.clients as f64;
         let seconds = connected.seconds_since(&before);
         self.figure("connects_per_second", clients / seconds);
@@ -132,18 +208,26 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    fn late(&mut self, late: u64, what: &str) {
+    /// Clients that should be there and are not.
+    pub fn late(&mut self, late: u64, what: &str) {
         if late > 0 {
             self.run.faults.push(format!("{late} clients {what}"));
         }
     }
 
+    /// Nobody leaves any more, and all come back.
+    pub async fn calm(&mut self) -> Result<()> {
+        let late = self.crew.order(|_, _| Order::Calm).await?;
+        self.late(late, "did not come back");
+        Ok(())
+    }
+
     /// Nothing but time, with the clients there.
     pub async fn rest(&mut self, duration: Duration) -> Result<()> {
-        let before = self.watch.read().await?;
+        let before = self.watch.read().await;
         self.moment("rest");
         self.wait("at rest", duration).await;
-        let after = self.watch.read().await?;
+        let after = self.watch.read().await;
         if self.watch.servers() > 0 {
             let share = after.servers_cpu_us(&before) / 1e6 / after.seconds_since(&before);
             self.figure("cpu_at_rest_percent", 100.0 * share);
@@ -163,13 +247,13 @@ impl<'a> Stage<'a> {
         let needed = groups.div_ceil(GROUPS_PER_SENDER) as usize;
         let senders = self.options.senders.unwrap_or(senders).max(needed).max(1);
         let shares = (0..senders).map(|sender| {
-            let all = (0..groups).filter(|group| *group as usize % senders == sender);
-            all.collect()
+            let sender = u32::try_from(sender).unwrap_or(u32::MAX);
+            (sender..groups).step_by(senders).collect()
         });
         let via = self.options.via();
         self.parameters([
             ("senders", senders.to_string()),
-            ("via", format!("{via:?}").to_lowercase()),
+            ("via", via.name().to_owned()),
             ("size", self.options.size.to_string()),
             ("durable", self.server.durable.to_string()),
         ]);
@@ -186,18 +270,16 @@ impl<'a> Stage<'a> {
         meanwhile: impl AsyncFnOnce(&mut Crew) -> Result<T>,
     ) -> Result<T> {
         let Some(senders) = &self.senders else {
-            anyhow::bail!("nobody is there to send");
+            bail!("nobody is there to send");
         };
-        let before = self.watch.read().await?;
+        let before = self.watch.read().await;
         self.marks.sending.get_or_insert(before);
         self.run.moments.push((self.marks.since_start(), "send".into()));
         let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let begun = Instant::now();
         let elapsed = move || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let before = std::mem::take(&mut self.sent);
-        let both = async { tokio::try_join!(senders.send(schedule, before), meanwhile(&mut self.crew)) };
-        let (sent, result) = glance(&self.bar, "sending", milliseconds, elapsed, both).await?;
-        self.sent = sent;
+        let both = async { tokio::try_join!(senders.send(schedule), meanwhile(&mut self.crew)) };
+        let ((), result) = glance(&self.bar, "sending", milliseconds, elapsed, both).await?;
         self.marks.answered = Some(clock::now());
         Ok(result)
     }
@@ -218,7 +300,7 @@ impl<'a> Stage<'a> {
         Ok((late, begun.elapsed().as_secs_f64()))
     }
 
-    pub async fn read(&self) -> Result<Sample> {
+    pub async fn read(&self) -> Sample {
         self.watch.read().await
     }
 
@@ -228,17 +310,19 @@ impl<'a> Stage<'a> {
 
     /// Waits for what is under way, and checks that everybody has everything, once and in order.
     pub async fn settle(&mut self) -> Result<()> {
+        let Some(senders) = &self.senders else {
+            return Ok(());
+        };
         self.bar.set_message("waiting for what is under way");
         let quiet_ms = u64::try_from(self.options.patience.as_millis()).unwrap_or(u64::MAX);
+        let sent = senders.sent();
         let order = Order::Settle {
-            sent: self.sent.clone(),
+            sent: sent.clone(),
             quiet_ms,
         };
         let mut settled = self.crew.settle(order).await?;
-        if let Some(senders) = &self.senders {
-            settled.push(senders.settle(&self.sent, self.options.patience).await);
-        }
-        self.marks.settled = Some(self.watch.read().await?);
+        settled.push(senders.settle(&sent, self.options.patience).await);
+        self.marks.settled = Some(self.watch.read().await);
         self.settled = settled;
         Ok(())
     }
@@ -256,21 +340,24 @@ impl<'a> Stage<'a> {
     }
 
     /// Ends it all and puts the report together.
-    pub async fn finish(mut self) -> Result<Run> {
+    async fn finish(mut self) -> Result<Run> {
         self.bar.set_message("closing");
         let samples = self.watch.samples();
         let ticks = std::mem::take(&mut *self.crew.ticks.lock());
-        let faults = self.options.through_faults;
-        tally::counts(&mut self.run, self.senders.as_ref(), &self.settled, &self.sent, faults);
+        let (begun, faults) = (self.marks.begun.at, self.options.through_faults);
+        tally::counts(&mut self.run, self.senders.as_ref(), &self.settled, faults);
         tally::clients(&mut self.run, &ticks, self.clients, faults);
         tally::costs(&mut self.run, &self.marks, self.watch.servers());
+        tally::ended(&mut self.run, &self.watch.ended().await, begun, faults);
         let sent = self
             .senders
             .as_ref()
             .map(|senders| senders.stats().seconds.lock().clone());
-        tally::series(&mut self.run, &ticks, &self.settled, &samples, self.marks.begun.at);
-        tally::sent(&mut self.run, &sent.unwrap_or_default(), self.marks.begun.at);
-        self.crew.end().await?;
+        tally::series(&mut self.run, &ticks, &self.settled, &samples, begun);
+        tally::sent(&mut self.run, &sent.unwrap_or_default(), begun);
+        if let Err(error) = self.crew.end().await {
+            self.run.faults.push(format!("{error:#}"));
+        }
         self.run.seconds = self.marks.since_start();
         self.bar.finish_and_clear();
         Ok(self.run)
@@ -278,14 +365,13 @@ impl<'a> Stage<'a> {
 }
 
 /// A report's beginning.
-pub fn begin(scenario: &str, options: &Options) -> Run {
+pub fn begin(scenario: &str, target: &str, reports: &Reports) -> Run {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let target = clap::ValueEnum::to_possible_value(&options.target);
     Run {
         version: format!("herald-loadtest {}", env!("CARGO_PKG_VERSION")),
-        name: options.name.clone().unwrap_or_else(|| scenario.to_owned()),
+        name: reports.name.clone().unwrap_or_else(|| scenario.to_owned()),
         scenario: scenario.to_owned(),
-        target: target.map_or_else(String::new, |value| value.get_name().to_owned()),
+        target: target.to_owned(),
         started: since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
         machine: Machine::this(),
         ..Run::default()

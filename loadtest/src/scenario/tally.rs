@@ -13,11 +13,12 @@ use crate::{
     measure::{
         latency::{self, Summary},
         order::Faults,
+        usage::Ended,
         watch::Sample,
     },
     report::{Brief, Point, Run},
-    stamp::Stream,
 };
+
 /// When what began and ended.
 pub struct Marks {
     pub begun: Sample,
@@ -45,19 +46,13 @@ impl Marks {
 }
 
 /// Messages: sent, answered, heard, lost. `through_faults`: what happened to senders' connections is no fault.
-pub fn counts(
-    run: &mut Run,
-    senders: Option<&Senders>,
-    settled: &[Settled],
-    sent: &BTreeMap<Stream, u64>,
-    through_faults: bool,
-) {
+pub fn counts(run: &mut Run, senders: Option<&Senders>, settled: &[Settled], through_faults: bool) {
     let mut count = |name: &str, value: u64| run.counts.insert(name.to_owned(), value);
     let Some(senders) = senders else {
         return;
     };
     let stats = senders.stats();
-    count("messages_sent", sent.values().sum());
+    count("messages_sent", senders.sent().values().sum());
     count("messages_refused", stats.refused.load(Relaxed));
     count("messages_unanswered", senders.unanswered());
     let mut faults = Faults::default();
@@ -174,6 +169,19 @@ pub fn costs(run: &mut Run, marks: &Marks, servers: usize) {
         }
     }
     run.figures.extend(figures);
+}
+
+/// Servers that were not there to the end.
+pub fn ended(run: &mut Run, ended: &[Ended], begun: u64, through_faults: bool) {
+    for Ended { at, what } in ended {
+        let second = at.saturating_sub(begun) as f64 / 1e9;
+        run.moments.push((second, what.clone()));
+        if !through_faults {
+            run.faults.push(format!(
+                "{what} {second:.1} s after the beginning; its CPU and memory are those until then"
+            ));
+        }
+    }
 }
 
 /// Second by second, and the latencies of all of it.

@@ -1,11 +1,17 @@
 //! Requests over one kept connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Method, Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
 
 use super::{Address, WireError, socket};
+
+/// A server that stands still must not keep a run from its end. Herald answers a command within 9 seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Answer {
     pub status: u16,
@@ -31,7 +37,23 @@ impl Http {
         }
     }
 
+    pub fn host(&self) -> &str {
+        &self.address.host
+    }
+
+    /// The whole answer, or an error once it is late.
     pub async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, String)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer, WireError> {
+        let answer = timeout(PATIENCE, self.ask(method, path, headers, body)).await;
+        answer.map_err(|_| WireError::Late)?
+    }
+
+    async fn ask(
         &mut self,
         method: Method,
         path: &str,

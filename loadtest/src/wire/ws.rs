@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Frames to come are larger than this only by mistake.
-const MAX_MESSAGE: usize = 16 << 20;
+const MAX_MESSAGE: usize = 24 << 20;
 
 /// A message to a server.
 #[derive(Debug, Clone, PartialEq, Eq)]

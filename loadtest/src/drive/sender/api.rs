@@ -40,12 +40,12 @@ pub fn start(
 async fn post(http: &mut Http, peer: &dyn Peer, stats: &Stats, job: Job, size: usize) -> Result<(), String> {
     let publish = peer.publish(job.to, &job.stamp.body(size), 0);
     let Ok(Publish::Post { path, headers, body }) = publish else {
-        return Err(format!("{:?} cannot be posted: {publish:?}", job.to));
+        return Err("this target has no such messages over HTTP".to_owned());
     };
     stats.lag.record(0, clock::micros_since(job.stamp.due));
     stats.written.fetch_add(1, Relaxed);
     let answer = http.request(Method::POST, &path, &headers, body).await;
-    let answer = answer.map_err(|error| error.kind())?;
+    let answer = answer.map_err(|error| format!("{}: {}", http.host(), error.kind()))?;
     let failed = memchr::memmem::find(&answer.body, b"\"error\"").is_some();
     if !(200..300).contains(&answer.status) || failed {
         let text: String = String::from_utf8_lossy(&answer.body).chars().take(120).collect();

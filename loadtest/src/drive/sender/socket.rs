@@ -14,7 +14,7 @@ use super::Stats;
 use crate::{
     clock,
     drive::{
-        client::{Memory, World, hear, open},
+        client::{Memory, World, hear, open, until_ready},
         pacer::Job,
     },
     target::{Heard, Publish},
@@ -38,7 +38,10 @@ pub async fn start(
     jobs: mpsc::Receiver<Job>,
     size: usize,
 ) -> Result<()> {
-    let (mut reader, writer) = open(&world, &memory, BUFFER).await.context("a sender's connection")?;
+    let host = world.server.address(memory.who.number).host.clone();
+    let (mut reader, writer) = open(&world, &memory, BUFFER)
+        .await
+        .with_context(|| format!("a sender's connection to {host}"))?;
     let sender = SocketSender {
         world,
         stats,
@@ -46,18 +49,17 @@ pub async fn start(
         memory,
     };
     let (replies, replying) = mpsc::channel(16);
-    if !sender.world.peer.ready_at_once() {
-        let ready = timeout(PATIENCE, sender.until_ready(&mut reader)).await;
-        ready.context("a sender was not welcomed in time")??;
-    }
+    let ready = timeout(PATIENCE, until_ready(&sender.world, &sender.memory.who, &mut reader)).await;
+    ready.context("a sender was not welcomed in time")??;
     let listener = sender.clone();
     tokio::spawn(async move {
         let Err(error) = listener.listen(reader, replies).await;
-        listener.world.board.closed(format!("a sender: {}", error.kind()));
+        let what = format!("a sender to {host}: {}", error.kind());
+        listener.world.board.closed(what);
     });
     tokio::spawn(async move {
         if let Err(error) = sender.write(writer, jobs, replying, size).await {
-            sender.world.board.error(format!("a sender: {error:#}"));
+            sender.world.board.error(format!("a sender: {error}"));
         }
     });
     Ok(())
@@ -76,19 +78,6 @@ struct SocketSender {
 enum Never {}
 
 impl SocketSender {
-    async fn until_ready(&self, reader: &mut Reader) -> Result<(), WireError> {
-        loop {
-            let Incoming::Message(frame) = reader.next().await? else {
-                continue;
-            };
-            match self.world.peer.hear(&self.memory.who, &frame) {
-                Heard::Ready { .. } => return Ok(()),
-                Heard::Refused(reason) => return Err(WireError::Closed { code: 0, reason }),
-                _ => {}
-            }
-        }
-    }
-
     async fn listen(&self, mut reader: Reader, replies: mpsc::Sender<Outgoing>) -> Result<Never, WireError> {
         loop {
             let reply = match reader.next().await? {
