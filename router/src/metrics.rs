@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod catalogue;
+pub mod cpu;
 pub mod node;
 
 use catalogue::{Metric, SECONDS, counter, gauge, histogram};

@@ -11,7 +11,8 @@ use crate::{
     config::{LogFormat, LoggingSettings},
     metrics::{
         catalogue::{Kind, Metric, SECONDS},
-        node::{Busy, Sampled, with_fine_cpu},
+        cpu,
+        node::{Busy, Sampled},
     },
 };
 
@@ -93,6 +94,6 @@ pub struct Figures {
 impl Figures {
     pub fn render(&self) -> String {
         self.sampled.take();
-        with_fine_cpu(&self.handle.render())
+        cpu::in_fractions(&self.handle.render())
     }
 }

@@ -62,9 +62,21 @@ impl NatsServer {
         server
     }
 
-    /// A server that says nothing before its clients have, so that all that can be seen of it is that it listens.
+    /// On the address that certificates of tests name.
+    pub async fn start_certified(config: &str) -> Self {
+        let mut server = Self::reserve();
+        server.address = Ipv4Addr::LOCALHOST;
+        server.config = config.to_owned();
+        while !server.try_start().await {
+            server.port = free_port();
+        }
+        server
+    }
+
+    /// The same with a server that says nothing before its clients have, so that all that can be seen of it is that it listens.
     pub async fn start_silent(config: &str) -> Self {
         let mut server = Self::reserve();
+        server.address = Ipv4Addr::LOCALHOST;
         server.config = config.to_owned();
         server.silent = true;
         while !server.try_start().await {
@@ -146,7 +158,12 @@ impl NatsServer {
     }
 
     pub fn url(&self) -> String {
-        format!("nats://{}:{}", self.address, self.port)
+        format!("nats://{}", self.place())
+    }
+
+    /// Where it listens.
+    pub fn place(&self) -> SocketAddr {
+        (self.address, self.port).into()
     }
 
     pub fn id(&self) -> u32 {

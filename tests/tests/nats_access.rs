@@ -205,7 +205,7 @@ fn client_files(authority: &Authority, name: &str) -> String {
 #[tokio::test]
 async fn tls_with_a_client_certificate_that_is_read_again() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let server = NatsServer::start_with(&tls(&authority, "verify: true")).await;
+    let server = NatsServer::start_certified(&tls(&authority, "verify: true")).await;
     let root = format!("[nats.tls]\nca_file = \"{}\"", authority.root().display());
     let with = |files: &str| at(&server, &format!("{root}\n{files}"));
     works(&with(&client_files(&authority, "client"))).await;
@@ -221,7 +221,7 @@ async fn tls_with_a_client_certificate_that_is_read_again() {
 #[tokio::test]
 async fn a_server_that_is_not_who_it_should_be_is_not_spoken_to() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let server = NatsServer::start_with(&tls(&authority, "")).await;
+    let server = NatsServer::start_certified(&tls(&authority, "")).await;
     let trusts = |authority: &Authority| {
         at(
             &server,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, counter as count, gauge as measure};
-use metrics_process::{Collector, collector};
+use metrics_process::Collector;
 use tokio::runtime::{Handle, RuntimeMetrics};
 
 use super::catalogue::{Metric, counter, gauge};
@@ -12,8 +12,6 @@ use crate::{
     health::Condition,
 };
 
-/// Of the process collector.
-const CPU: &str = "process_cpu_seconds_total";
 const BUILD: &str = "herald_build_info";
 const BUS_READY: &str = "herald_bus_ready";
 const BUS_CONNECTED: &str = "herald_bus_connected";
@@ -108,27 +106,6 @@ impl Sampled {
         measure!(TASKS).set(number(self.runtime.num_alive_tasks()));
         measure!(QUEUED).set(number(self.runtime.global_queue_depth()));
     }
-}
-
-/// Puts the CPU time in fractions into the page: a counter of the recorder holds whole numbers only, and in whole seconds a
-/// short measurement shows nothing.
-pub fn with_fine_cpu(page: &str) -> String {
-    match collector::collect().cpu_seconds_total {
-        Some(seconds) => with_cpu(page, seconds),
-        None => page.to_owned(),
-    }
-}
-
-fn with_cpu(page: &str, seconds: f64) -> String {
-    let whole = |line: &str| line.strip_prefix(CPU).is_some_and(|rest| rest.starts_with(' '));
-    let lines = page.split_inclusive('\n').map(|line| {
-        if whole(line) {
-            format!("{CPU} {seconds}\n").into()
-        } else {
-            std::borrow::Cow::Borrowed(line)
-        }
-    });
-    lines.collect()
 }
 
 /// How busy the runtime's threads are, from one look to the next.
@@ -312,34 +289,5 @@ fn number(count: usize) -> f64 {
 pub fn conditions(conditions: &[Condition]) {
     for Condition { name, fault } in conditions {
         measure!(CONDITION, "condition" => *name).set(if fault.is_none() { 1.0 } else { 0.0 });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cpu_time_is_told_in_fractions_and_all_else_stays() {
-        let page = "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 3\n\nother 1\n";
-        assert_eq!(
-            with_cpu(page, 3.27),
-            "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 3.27\n\nother 1\n"
-        );
-    }
-
-    #[test]
-    fn a_short_time_of_work_shows_in_the_cpu_time() {
-        let told = || {
-            let page = with_fine_cpu("process_cpu_seconds_total 0\n");
-            let figure = page.strip_prefix("process_cpu_seconds_total ").expect("the figure");
-            figure.trim().parse::<f64>().expect("a number")
-        };
-        let before = told();
-        let (begun, mut after) = (Instant::now(), before);
-        while after <= before && begun.elapsed() < Duration::from_secs(10) {
-            after = told();
-        }
-        assert!(after > before, "{before} to {after}");
     }
 }
