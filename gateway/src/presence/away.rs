@@ -14,7 +14,7 @@ use super::User;
 /// For so long after an answer: as everybody does for those who watch.
 pub const AWAY: Duration = limits::GRACE;
 
-/// By their last polls, which need not be on this node alone: each of them ends by itself, whatever comes of others.
+/// Of each user the last poll that this node has answered: whichever of several ends first, the last one counts.
 #[derive(Default)]
 pub struct Away(Mutex<HashMap<User, Last>>);
 
