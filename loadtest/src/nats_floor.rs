@@ -18,10 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     bounds, clock,
-    measure::{
-        latency::{Summary, empty},
-        machine::Machine,
-    },
+    measure::latency::{Summary, empty},
     options::common::can_be_written,
     report::Run,
     scenario::Pace,
@@ -98,13 +95,8 @@ fn begin(args: &NatsFloor) -> Run {
         ("size", args.size.to_string()),
     ];
     Run {
-        version: format!("herald-loadtest {}", env!("CARGO_PKG_VERSION")),
-        name: "nats-floor".into(),
-        scenario: "nats-floor".into(),
-        target: "nats".into(),
-        machine: Machine::this(),
         parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
-        ..Run::default()
+        ..Run::begin("nats-floor", "nats", None)
     }
 }
 

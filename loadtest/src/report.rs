@@ -1,6 +1,9 @@
 //! What a run has shown: as a table, as JSON, as a page with charts, and beside another run.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +71,20 @@ pub struct Brief {
 }
 
 impl Run {
+    /// Of a run that begins now, on this machine.
+    pub fn begin(scenario: &str, target: &str, name: Option<&str>) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            version: format!("herald-loadtest {}", env!("CARGO_PKG_VERSION")),
+            name: name.unwrap_or(scenario).to_owned(),
+            scenario: scenario.to_owned(),
+            target: target.to_owned(),
+            started: since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
+            machine: Machine::this(),
+            ..Self::default()
+        }
+    }
+
     pub fn is_good(&self) -> bool {
         self.faults.is_empty()
     }

@@ -1,6 +1,9 @@
 //! The model. Pure.
 
 use super::{Constants, Load, Machines};
+use limits::Limit;
+
+mod limits;
 
 /// What the cluster must carry, a second, and what that takes.
 #[derive(Debug, Clone)]
@@ -42,14 +45,6 @@ pub struct Rates {
     pub connects: f64,
     /// Gateways that a group message goes to.
     pub gateways_per_group: f64,
-}
-
-#[derive(Debug, Clone)]
-pub struct Limit {
-    pub what: &'static str,
-    /// Of what can be had: above 1 it does not work.
-    pub used: f64,
-    pub then: &'static str,
 }
 
 const GIB: f64 = (1u64 << 30) as f64;
@@ -174,137 +169,7 @@ impl Needs {
         needs.limits = needs.limits(load, machines, constants);
         needs
     }
-
-    /// What more gateways and routers do not help, and the storm.
-    fn limits(&self, load: &Load, machines: &Machines, constants: &Constants) -> Vec<Limit> {
-        let usable = machines.cores * machines.headroom;
-        let memory = machines.memory_gib * machines.headroom;
-        let all_cores = (self.gateways + self.routers + load.nats_servers) * machines.cores;
-        let limit = |what, used, then| Limit { what, used, then };
-        let mut limits = vec![
-            limit(
-                "NATS: memory of interest, on every server",
-                self.nats_interest / memory,
-                "more memory for NATS; then leave per-user subjects for one subject per gateway (routers look up who is where), or split users over clusters by gateway pools (leaf nodes)",
-            ),
-            limit(
-                "NATS: memory of interest and of the log's index",
-                self.nats_memory / memory,
-                "more memory; then several shards of the log, on different servers",
-            ),
-            limit(
-                "NATS: CPU",
-                self.nats_cores / (load.nats_servers * usable),
-                "more NATS servers; then shards of the log, and sweeps less often",
-            ),
-            limit(
-                "NATS: network of a server",
-                self.nats_gbit / (machines.network_gbit * machines.headroom),
-                "more NATS servers",
-            ),
-            limit(
-                "the log: appends of one stream",
-                self.rates.appends / (constants.appends_per_stream * machines.headroom),
-                "several shards of the log (the subject has a place for the shard's number)",
-            ),
-            limit(
-                "routers: memory, each knows all users and memberships",
-                self.router_memory / memory,
-                "more memory for routers; then routers for a share of the users each",
-            ),
-            limit(
-                "routers: a start reads all presence, in seconds of 30",
-                self.router_start_seconds / 30.0,
-                "keep other routers running meanwhile; then a share of the users each",
-            ),
-            limit(
-                "a storm: appends of one stream, that of presence",
-                self.storm_appends / constants.appends_per_stream,
-                "clients that come back over a longer time",
-            ),
-            limit(
-                "a storm: CPU of all nodes",
-                self.storm_cores / all_cores,
-                "clients that come back over a longer time, or more nodes",
-            ),
-        ];
-        limits.sort_by(|a, b| b.used.total_cmp(&a.used));
-        limits
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct All {
-        #[command(flatten)]
-        load: Load,
-        #[command(flatten)]
-        machines: Machines,
-        #[command(flatten)]
-        constants: Constants,
-    }
-
-    fn needs(arguments: &[&str]) -> Needs {
-        let all = All::parse_from([&["capacity"], arguments].concat());
-        Needs::of(&all.load, &all.machines, &all.constants)
-    }
-
-    #[test]
-    fn more_users_need_more_of_everything() {
-        let (few, many) = (needs(&["--users", "100000"]), needs(&["--users", "1000000"]));
-        assert!(few.gateways < many.gateways);
-        assert!(few.nats_memory * 9.0 < many.nats_memory);
-        assert!(few.rates.deliveries * 9.0 < many.rates.deliveries);
-    }
-
-    #[test]
-    fn a_group_message_goes_to_no_more_gateways_than_there_are_members_or_gateways() {
-        let needs = needs(&["--users", "10000000", "--group-size", "10"]);
-        assert!(needs.rates.gateways_per_group <= 10.0);
-        let one = Rates::of(&All::parse_from(["capacity"]).load, 1.0);
-        assert!((one.gateways_per_group - 1.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn with_ten_million_users_the_interest_of_nats_is_beyond_a_server_of_16_gib() {
-        let needs = needs(&["--users", "10000000"]);
-        assert!((8.0..10.0).contains(&needs.nats_interest), "{}", needs.nats_interest);
-        assert!(needs.limits[0].used > 1.0);
-        assert!(
-            needs
-                .limits
-                .iter()
-                .any(|limit| limit.what.contains("interest") && limit.used > 1.0)
-        );
-    }
-
-    #[test]
-    fn a_storm_is_held_against_what_one_stream_takes() {
-        let used = |seconds: &str| {
-            let needs = needs(&["--users", "1000000", "--storm-seconds", seconds]);
-            let mut limits = needs
-                .limits
-                .iter()
-                .filter(|limit| limit.what.contains("storm: appends"));
-            limits.next().expect("such a limit").used
-        };
-        assert!(used("60") < 1.0, "{}", used("60"));
-        assert!(used("10") > 1.0, "{}", used("10"));
-    }
-
-    #[test]
-    fn what_is_nearest_to_its_end_comes_first() {
-        let needs = needs(&["--users", "50000", "--direct-messages", "7200"]);
-        assert!(
-            needs.limits[0].what.contains("appends") || needs.limits[0].what.contains("NATS"),
-            "{:?}",
-            needs.limits[0]
-        );
-        assert!(needs.limits.is_sorted_by(|a, b| a.used >= b.used));
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use self::{
     log::{KINDS, Log},
     visit::Visit,
 };
-use super::{Pace, progress::bar, stage::begin, tally};
+use super::{Pace, progress::bar, tally};
 use crate::{
     bounds, clock,
     drive::probe::reach,
@@ -78,7 +78,7 @@ pub async fn run(args: &HttpArgs, stop: &Stop) -> Result<Run> {
     for address in &addresses {
         reach(address).await?;
     }
-    let mut run = begin("http", "herald", &args.reports);
+    let mut run = Run::begin("http", "herald", args.reports.name.as_deref());
     run.parameters = parameters(args);
     let watch = Watch::start(watched, &[std::process::id()]);
     run.processes.clone_from(&watch.names);
