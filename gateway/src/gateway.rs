@@ -303,7 +303,7 @@ impl Gateway {
 
 /// The connection's place in the table of open ones.
 pub struct OpenGuard {
-    gateway: Arc<Gateway>,
+    pub gateway: Arc<Gateway>,
     number: u64,
 }
 

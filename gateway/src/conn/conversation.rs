@@ -17,7 +17,7 @@ use crate::{
     auth::{AuthError, Identity},
     dialect::ws,
     event::{Answer, Connect, ConnectOptions, Ending, Tag},
-    gateway::{Gateway, Refused},
+    gateway::{Gateway, OpenGuard, Refused},
     metrics,
     pace::{Asked, Pace, TooFast},
     session::{Action, Beside, Ordered, Session},
@@ -26,7 +26,7 @@ use crate::{
 type Lanes = lanes::Lanes<InOrder, Queued>;
 
 pub(super) struct Conversation {
-    pub gateway: Arc<Gateway>,
+    pub open: OpenGuard,
     pub conn: Arc<Conn>,
     session: Session,
     pace: Pace,
@@ -38,16 +38,20 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub fn new(gateway: Arc<Gateway>, conn: Arc<Conn>) -> Self {
+    pub fn new(open: OpenGuard, conn: Arc<Conn>) -> Self {
         Self {
             session: Session::new(),
             pace: Pace::default(),
-            gateway,
+            open,
             conn,
             lanes: None,
             shown: None,
             welcomed: false,
         }
+    }
+
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.open.gateway
     }
 
     pub fn shown(&mut self, identity: Box<Identity>) {
@@ -78,7 +82,7 @@ impl Conversation {
         match received {
             Received::Ping(payload) if pace.is_ok() => self.conn.answer_frame(ws::pong(&payload)),
             Received::Ping(_) | Received::Part => {}
-            Received::Pong(payload) => self.gateway.proven(&self.conn, &payload),
+            Received::Pong(payload) => self.gateway().proven(&self.conn, &payload),
             Received::Close(code) => return Err(Ending::Peer(code)),
             Received::Text(payload) => return self.frame(true, payload, pace).await,
             Received::Binary(payload) => return self.frame(false, payload, pace).await,
@@ -87,7 +91,7 @@ impl Conversation {
     }
 
     fn pace(&mut self, asked: Asked) -> Result<(), TooFast> {
-        let callers = &self.gateway.callers;
+        let callers = &self.open.gateway.callers;
         callers.frame(&mut self.pace, self.session.user(), asked, Instant::now())
     }
 
@@ -145,8 +149,8 @@ impl Conversation {
         let shown = self.shown.take();
         let identity = match (&connect.user, shown) {
             (_, Some(identity)) if connect.token.is_empty() => *identity,
-            (Some(user), None) if connect.token.is_empty() => self.gateway.trust(self.conn.dialect, user)?,
-            _ => self.gateway.identify(&connect.token)?,
+            (Some(user), None) if connect.token.is_empty() => self.gateway().trust(self.conn.dialect, user)?,
+            _ => self.gateway().identify(&connect.token)?,
         };
         // Its login comes back as if it were that user's.
         match &connect.user {
@@ -156,7 +160,7 @@ impl Conversation {
     }
 
     pub async fn connect(&mut self, tag: Tag, identity: &Identity, options: &ConnectOptions) {
-        let gateway = self.gateway.clone();
+        let gateway = self.gateway().clone();
         let waits = self.conn.reader_waits();
         let outcome = gateway.connect(&self.conn, &tag, identity, options).await;
         drop(waits);
@@ -174,12 +178,12 @@ impl Conversation {
     async fn refresh(&mut self, tag: &Tag, token: &str) {
         metrics::command("refresh");
         let waits = self.conn.reader_waits();
-        let verified = self.gateway.authenticate(token).await;
+        let verified = self.gateway().authenticate(token).await;
         drop(waits);
         let answer = match verified {
             Ok(identity) if self.session.user() == Some(&identity.user) => {
                 self.session.refreshed(&identity);
-                self.gateway.set_token(&self.conn, &identity);
+                self.gateway().set_token(&self.conn, &identity);
                 Answer::Refreshed {
                     expires: identity.expires,
                 }
@@ -193,13 +197,13 @@ impl Conversation {
 
     async fn in_order(&mut self, tag: Tag, serial: u64, command: Ordered) {
         let job = InOrder {
-            gateway: self.gateway.clone(),
+            gateway: self.gateway().clone(),
             conn: self.conn.clone(),
             tag,
             serial,
             command,
         };
-        let lanes = lanes(&mut self.lanes, &self.gateway);
+        let lanes = lanes(&mut self.lanes, &self.open.gateway);
         let waits = self.conn.reader_waits();
         lanes.in_order(job).await;
         drop(waits);
@@ -209,10 +213,10 @@ impl Conversation {
         let Some(user) = self.session.user().map(str::to_owned) else {
             return Ok(()); // nor asks anything
         };
-        let lanes = lanes(&mut self.lanes, &self.gateway);
+        let lanes = lanes(&mut self.lanes, &self.open.gateway);
         let query = Query {
             asking: Asking {
-                gateway: self.gateway.clone(),
+                gateway: self.open.gateway.clone(),
                 user,
             },
             conn: self.conn.clone(),

@@ -79,7 +79,7 @@ impl Early {
         self.gateway.welcome(&self.conn, admitted);
         self.conn.outbox.open(bare.answer);
         self.conn.attach(bare.socket);
-        self.gateway.tasks.spawn(reader.run());
+        tokio::spawn(reader.run());
     }
 }
 

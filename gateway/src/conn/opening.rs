@@ -70,7 +70,7 @@ pub async fn start(gateway: &Arc<Gateway>, upgraded: Upgraded, opening: Opening,
             Token::None | Token::Good(_) => {}
         }
     }
-    gateway.tasks.spawn(reader.run());
+    tokio::spawn(reader.run());
 }
 
 async fn welcome(
@@ -80,7 +80,7 @@ async fn welcome(
     identity: &Identity,
     options: &ConnectOptions,
 ) {
-    let (gateway, conn) = (conversation.gateway.clone(), conversation.conn.clone());
+    let (gateway, conn) = (conversation.gateway().clone(), conversation.conn.clone());
     let _waits = conn.reader_waits();
     let mut preparing = pin!(gateway.prepare(&conn, &Tag::None, identity, options));
     let mut waiting = Some((socket, answer));

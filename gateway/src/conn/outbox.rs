@@ -314,7 +314,11 @@ impl Outbox {
 
     /// Resolves when the connection no longer is open.
     pub async fn not_open(&self) {
-        poll_fn(|cx| self.poll_reader(cx, |phase| phase != Phase::Open)).await;
+        poll_fn(|cx| self.poll_not_open(cx)).await;
+    }
+
+    pub fn poll_not_open(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_reader(cx, |phase| phase != Phase::Open)
     }
 
     /// Resolves when the writer has ended.

@@ -1,9 +1,16 @@
 //! The reading half of a connection: from its beginning to the end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use herald_proto::CloseCode;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     Conn,
@@ -27,12 +34,49 @@ async fn discard(conn: &Conn) {
     }
 }
 
-/// Boxed, for what an async function takes by value has its place in the task twice.
+/// The task of a connection. All but waiting is made when something has come, and boxed: for a client that says nothing the
+/// runtime keeps the smallest task that it has.
+pub(super) enum Reading {
+    Waits(Box<Reader>),
+    Serves(Serving),
+    Over,
+}
+
+/// Gives the reader back, to wait on; None: the connection has ended.
+type Serving = Pin<Box<dyn Future<Output = Option<Box<Reader>>> + Send>>;
+
+impl Future for Reading {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            *self = match &mut *self {
+                Self::Waits(reader) => {
+                    let came = ready!(reader.poll_came(cx));
+                    let Self::Waits(reader) = mem::replace(&mut *self, Self::Over) else {
+                        continue; // it waits, as was seen above
+                    };
+                    Self::Serves(match came {
+                        Ok(()) => Box::pin(reader.serve()),
+                        Err(ending) => Box::pin(async move {
+                            reader.leave(ending).await;
+                            None
+                        }),
+                    })
+                }
+                Self::Serves(serving) => ready!(serving.as_mut().poll(cx)).map_or(Self::Over, Self::Waits),
+                Self::Over => return Poll::Ready(()),
+            };
+        }
+    }
+}
+
 pub(super) struct Reader {
     receiver: Receiver,
     pub conversation: Conversation,
-    _open: OpenGuard,
     _room: Room,
+    /// Held here and not by the task, which would be twice as large with it.
+    _counted: TaskTrackerToken,
 }
 
 impl Reader {
@@ -40,24 +84,56 @@ impl Reader {
     pub fn new(gateway: &Arc<Gateway>, conn: &Arc<Conn>, ahead: &[u8], open: OpenGuard, room: Room) -> Box<Self> {
         Box::new(Self {
             receiver: Receiver::new(ahead, gateway.paths.frame(conn.dialect)),
-            conversation: Conversation::new(gateway.clone(), conn.clone()),
-            _open: open,
+            conversation: Conversation::new(open, conn.clone()),
             _room: room,
+            _counted: gateway.tasks.token(),
         })
     }
 
-    pub async fn run(mut self: Box<Self>) {
-        let conn = self.conversation.conn.clone();
-        tokio::select! {
-            ending = self.read() => conn.end(ending),
-            () = conn.outbox.not_open() => {}
+    /// To be spawned. It counts as one of the gateway's tasks.
+    pub fn run(self: Box<Self>) -> Reading {
+        match self.conversation.is_welcomed() {
+            true => Reading::Waits(self),
+            false => Reading::Serves(Box::pin(self.serve())),
         }
+    }
+
+    /// Resolves when something has come, or when there is nothing to wait for any more.
+    fn poll_came(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ending>> {
+        let conn = &self.conversation.conn;
+        // A reader is made for none but those that have a socket.
+        let (Some(socket), Poll::Pending) = (conn.socket(), conn.outbox.poll_not_open(cx)) else {
+            return Poll::Ready(Err(Ending::Peer(None)));
+        };
+        let came = ready!(self.receiver.poll_readable(socket, cx));
+        Poll::Ready(came.map_err(|_gone| Ending::Peer(None)))
+    }
+
+    /// Serves what has come. None: meanwhile the connection has ended.
+    async fn serve(mut self: Box<Self>) -> Option<Box<Self>> {
+        let conn = self.conversation.conn.clone();
+        let served = tokio::select! {
+            served = self.work() => served,
+            () = conn.outbox.not_open() => Err(Ending::Peer(None)),
+        };
+        match served {
+            Ok(()) => Some(self),
+            Err(ending) => {
+                Box::pin(self.leave(ending)).await;
+                None
+            }
+        }
+    }
+
+    async fn leave(mut self: Box<Self>, ending: Ending) {
+        // The first to say how it ends is right.
+        self.conversation.conn.end(ending);
         self.conversation.end();
-        Box::pin(self.end()).await;
+        self.end().await;
     }
 
     async fn end(self: Box<Self>) {
-        let Conversation { gateway, conn, .. } = &self.conversation;
+        let (gateway, conn) = (self.conversation.gateway(), &self.conversation.conn);
         let outbox = &conn.outbox;
         metrics::closed(match outbox.ending() {
             Some(Ending::Code(code)) => Some(code),
@@ -75,25 +151,12 @@ impl Reader {
         }
     }
 
-    async fn read(&mut self) -> Ending {
+    async fn work(&mut self) -> Result<(), Ending> {
         if !self.conversation.is_welcomed() {
-            let wait = self.conversation.gateway.limits.now().connect_timeout;
-            if let Err(ending) = Box::pin(self.first_frame(Instant::now() + wait)).await {
-                return ending;
-            }
+            let wait = self.conversation.gateway().limits.now().connect_timeout;
+            return Box::pin(self.first_frame(Instant::now() + wait)).await;
         }
-        loop {
-            let Some(socket) = self.conversation.conn.socket() else {
-                return Ending::Peer(None); // a reader is made for none but those that have one
-            };
-            if self.receiver.readable(socket).await.is_err() {
-                return Ending::Peer(None);
-            }
-            // Only waiting has its place in the task; what is done with a frame is boxed.
-            if let Err(ending) = Box::pin(self.burst()).await {
-                return ending;
-            }
-        }
+        self.burst().await
     }
 
     /// Until the client is known. What it sends must come by `end`; what is done about it has deadlines of its own, and takes
@@ -139,7 +202,14 @@ mod tests {
     /// It is made anew for whatever comes, a pong too.
     #[test]
     fn what_serves_a_frame_is_small() {
-        let bytes = size(|reader: &'static mut Reader| reader.burst());
+        let bytes = size(|reader: Box<Reader>| reader.serve());
         assert!(bytes <= 1024, "{bytes}");
+    }
+
+    /// tokio's tasks take multiples of 128 bytes, 96 of them for itself.
+    #[test]
+    fn who_says_nothing_has_the_smallest_task_and_a_small_reader() {
+        assert!(size_of::<Reading>() <= 24, "{}", size_of::<Reading>());
+        assert!(size_of::<Reader>() <= 256, "{}", size_of::<Reader>());
     }
 }

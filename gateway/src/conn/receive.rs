@@ -68,7 +68,7 @@ impl Receiver {
         poll_fn(|cx| self.poll_readable(socket, cx)).await
     }
 
-    fn poll_readable(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_readable(&mut self, socket: &Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.fresh {
             let read = match self.frames.room(FIRST_READ) {
                 Some(room) => ready!(pin!(Reading(socket).read_buf(room)).poll(cx))?,
