@@ -1,7 +1,7 @@
 //! The socket of a WebSocket, bare or beneath TLS. Nothing here waits: who reads or writes does that.
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, IoSlice, Read},
     net::Shutdown,
     task::{Context, Poll, ready},
 };
@@ -21,6 +21,8 @@ use tls::TlsSocket;
 
 /// Frames in one system call; Linux takes up to 1,024, but the slices live on the stack.
 const SLICES: usize = 64;
+/// Room up to which it costs less to clear it than to ask the socket once more.
+const CLEARED: usize = 4096;
 
 pub enum Socket {
     Plain(TcpStream),
@@ -57,10 +59,10 @@ impl Socket {
         };
         loop {
             ready!(socket.poll_read_ready(cx))?;
-            match socket.try_read_buf(buf) {
+            match read(socket, buf) {
                 // There was nothing, after all: the readiness is taken back.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome.map(drop)),
+                outcome => return Poll::Ready(outcome),
             }
         }
     }
@@ -96,6 +98,28 @@ impl Socket {
         // The client may be gone already; there is nothing more to tell it.
         let _gone = SockRef::from(self.tcp()).shutdown(Shutdown::Write);
     }
+}
+
+/// In one system call. What does not fill the room was all that there is: the runtime takes the readiness back, as it does
+/// after its own reads, and the next wait begins without a call that finds nothing.
+fn read(socket: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+    if buf.remaining() > CLEARED {
+        return socket.try_read_buf(buf).map(drop);
+    }
+    let mut came = None;
+    let outcome = socket.try_io(Interest::READABLE, || {
+        let room = buf.initialize_unfilled();
+        let bytes = (&*SockRef::from(socket)).read(room)?;
+        came = Some(bytes);
+        match bytes {
+            0 => Ok(()),
+            _ if bytes == room.len() => Ok(()),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    });
+    let Some(bytes) = came else { return outcome };
+    buf.advance(bytes);
+    Ok(())
 }
 
 fn send(socket: &TcpStream, frames: &Frames) -> io::Result<usize> {

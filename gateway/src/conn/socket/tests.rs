@@ -124,3 +124,60 @@ async fn a_client_that_is_gone_is_the_end_or_an_error() {
         assert_eq!((heard.as_slice(), end), (&b"last words"[..], politely));
     }
 }
+
+async fn plain() -> (Socket, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    (server.into(), client)
+}
+
+async fn read_some(socket: &Socket, room: usize) -> Vec<u8> {
+    let mut space = vec![0; room];
+    let mut buf = ReadBuf::new(&mut space);
+    let read = std::future::poll_fn(|cx| socket.poll_read(cx, &mut buf));
+    timeout(Duration::from_secs(30), read).await.unwrap().unwrap();
+    buf.filled().to_vec()
+}
+
+#[tokio::test]
+async fn what_does_not_fill_the_room_was_all_and_no_call_is_made_to_find_that_out() {
+    let (socket, mut client) = plain().await;
+    let is_ready = || !is_pending(&socket.tcp().try_io(Interest::READABLE, || Ok(())));
+    client.write_all(b"1234567890").await.unwrap();
+    assert_eq!(read_some(&socket, 4).await, b"1234");
+    assert!(is_ready(), "there may be more");
+    assert_eq!(read_some(&socket, 4096).await, b"567890");
+    assert!(!is_ready(), "that was all");
+    client.write_all(b"later").await.unwrap();
+    assert_eq!(read_some(&socket, 4096).await, b"later");
+    // The end that comes with the last bytes is seen.
+    client.write_all(b"last").await.unwrap();
+    drop(client);
+    assert_eq!(read_some(&socket, 4096).await, b"last");
+    assert_eq!(read_some(&socket, 4096).await, b"");
+}
+
+#[tokio::test]
+async fn bytes_that_come_one_by_one_are_all_read() {
+    let (socket, mut client) = plain().await;
+    let send = async move {
+        for byte in 0..=255u8 {
+            for _ in 0..40 {
+                client.write_all(&[byte]).await.unwrap();
+            }
+        }
+    };
+    let sending = tokio::spawn(send);
+    let mut got = Vec::new();
+    loop {
+        let some = read_some(&socket, 7 + got.len() % 5000).await;
+        if some.is_empty() {
+            break;
+        }
+        got.extend(some);
+    }
+    sending.await.unwrap();
+    let expected: Vec<u8> = (0..=255u8).flat_map(|byte| [byte; 40]).collect();
+    assert!(got == expected, "{} bytes", got.len());
+}
