@@ -38,8 +38,8 @@ pub struct Constants {
     /// NATS: CPU of a sweep over 1,000 targets with nothing newer, ms (`bench-sweep`: 3.1 to 3.2; more with 100,000 targets)
     #[arg(long, value_parser = COST.number(), default_value = "4.6")]
     pub sweep_ms: f64,
-    /// Gateway: memory of a connection with NATS, KiB, its subscription included (`bars/idle`: 2.5)
-    #[arg(long, value_parser = COST.number(), default_value = "2.5")]
+    /// Gateway: memory of a connection with NATS, KiB, its subscription included (`bars/idle`: 2.4)
+    #[arg(long, value_parser = COST.number(), default_value = "2.4")]
     pub connection_kib: f64,
     /// Gateway: memory of a group's subscription, KiB: an entry in its tables, since it reads live copies over a connection of its own; reckoned
     #[arg(long, value_parser = COST.number(), default_value = "0.6")]
