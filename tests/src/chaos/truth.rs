@@ -13,7 +13,7 @@ use super::{member::Memberships, world::World};
 use crate::{gateway::API_KEY, http};
 
 const ANSWER: Duration = Duration::from_secs(5);
-/// Answers must be right so often, one after another: any router may give them.
+/// Answers must be right so often, one after another: any router may give them. And so often is asked who does not answer.
 const ASKED: usize = 4;
 
 /// When every gateway's answers about these users became right for good; None: not by `end`.
@@ -63,9 +63,10 @@ pub async fn wrong_memberships(memberships: &Memberships) -> usize {
             wrong.insert((user, "refused"));
         }
         for gateway in World::gateways() {
-            let answer = ask(gateway.admin(), "GET", &format!("/api/v1/users/{user}"), &Value::Null).await;
+            let answer = ask_again(gateway.admin(), &format!("/api/v1/users/{user}")).await;
             let groups = answer.as_ref().and_then(|answer| answer["groups"].as_array());
             let Some(groups) = groups else {
+                eprintln!("{} does not answer about {user}", gateway.name());
                 wrong.insert((user, "no answer"));
                 continue;
             };
@@ -80,6 +81,17 @@ pub async fn wrong_memberships(memberships: &Memberships) -> usize {
         }
     }
     wrong.len()
+}
+
+/// A question may go unanswered, as any command may, while servers of NATS that were apart still find each other.
+async fn ask_again(admin: SocketAddr, path: &str) -> Option<Value> {
+    for _ in 1..ASKED {
+        if let Some(answer) = ask(admin, "GET", path, &Value::Null).await {
+            return Some(answer);
+        }
+        sleep(Duration::from_millis(250)).await;
+    }
+    ask(admin, "GET", path, &Value::Null).await
 }
 
 async fn ask(admin: SocketAddr, method: &str, path: &str, body: &Value) -> Option<Value> {
