@@ -1,7 +1,7 @@
 //! How large a cluster must be, on paper: from what the application does to nodes, memory and bandwidth, by constants that
 //! were measured. And which part is the first that more nodes do not help.
 
-use clap::Args;
+use clap::{Args, Parser};
 
 use crate::bounds::Bounds;
 
@@ -114,24 +114,23 @@ pub struct Machines {
     pub connections_per_gateway: f64,
 }
 
+/// All that it is computed from.
+#[derive(Debug, Parser)]
+pub struct Capacity {
+    #[command(flatten)]
+    pub load: Load,
+    #[command(flatten)]
+    pub machines: Machines,
+    #[command(flatten)]
+    pub constants: Constants,
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
-    #[derive(Debug, Parser)]
-    struct All {
-        #[command(flatten)]
-        load: Load,
-        #[command(flatten)]
-        machines: Machines,
-        #[command(flatten)]
-        constants: Constants,
-    }
-
-    fn parse(arguments: &[&str]) -> Result<All, String> {
-        All::try_parse_from([&["capacity"], arguments].concat()).map_err(|error| error.to_string())
+    fn parse(arguments: &[&str]) -> Result<Capacity, String> {
+        Capacity::try_parse_from([&["capacity"], arguments].concat()).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    capacity::{Constants, Load, Machines},
+    capacity::Capacity,
     floor::Floor,
     nats_floor::NatsFloor,
     options::common::Reports,
@@ -63,14 +63,7 @@ pub enum Command {
         html: Option<PathBuf>,
     },
     /// How large a cluster must be
-    Capacity {
-        #[command(flatten)]
-        load: Load,
-        #[command(flatten)]
-        machines: Machines,
-        #[command(flatten)]
-        constants: Constants,
-    },
+    Capacity(Capacity),
     /// A part of the clients, for the process that started this
     #[command(hide = true)]
     Worker,
@@ -105,7 +98,7 @@ impl Command {
             | Self::NatsFloor(_)
             | Self::Compare { .. }
             | Self::Show { .. }
-            | Self::Capacity { .. }
+            | Self::Capacity(_)
             | Self::Worker => return None,
         })
     }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{cli::Command, report::Run, stop::Stop};
+use crate::{capacity::Capacity, cli::Command, report::Run, stop::Stop};
 
 mod bounds;
 mod capacity;
@@ -48,11 +48,11 @@ fn start(command: Command) -> Result<ExitCode> {
         Command::Floor(args) => floor::run(&args)?,
         Command::Compare { a, b } => print!("{}", report::compare::compare(&read(&a)?, &read(&b)?)),
         Command::Show { file, html } => return show(&read(&file)?, None, html.as_deref()),
-        Command::Capacity {
+        Command::Capacity(Capacity {
             load,
             machines,
             constants,
-        } => {
+        }) => {
             capacity::check(&load)?;
             let needs = capacity::model::Needs::of(&load, &machines, &constants);
             print!("{}", capacity::text::text(&load, &machines, &needs));
@@ -111,11 +111,9 @@ async fn run<'a>(command: &'a Command, stop: &Stop) -> Result<Option<Measured<'a
         Command::NatsFloor(args) => {
             return Ok(Some((nats_floor::run(args, stop).await?, args.out.as_deref(), None)));
         }
-        Command::Worker
-        | Command::Floor(_)
-        | Command::Compare { .. }
-        | Command::Show { .. }
-        | Command::Capacity { .. } => return Ok(None),
+        Command::Worker | Command::Floor(_) | Command::Compare { .. } | Command::Show { .. } | Command::Capacity(_) => {
+            return Ok(None);
+        }
     };
     let files = command.reports();
     let out = files.and_then(|files| files.out.as_deref());

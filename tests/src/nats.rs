@@ -55,11 +55,15 @@ impl NatsServer {
     pub async fn start_with(config: &str) -> Self {
         let mut server = Self::reserve();
         server.config = config.to_owned();
-        // Somebody may take the port between our look at it and the server's.
-        while !server.try_start().await {
-            server.port = free_port();
+        server.begin().await
+    }
+
+    /// Somebody may take the port between our look at it and the server's.
+    async fn begin(mut self) -> Self {
+        while !self.try_start().await {
+            self.port = free_port();
         }
-        server
+        self
     }
 
     /// On the address that certificates of tests name.
@@ -67,10 +71,7 @@ impl NatsServer {
         let mut server = Self::reserve();
         server.address = Ipv4Addr::LOCALHOST;
         server.config = config.to_owned();
-        while !server.try_start().await {
-            server.port = free_port();
-        }
-        server
+        server.begin().await
     }
 
     /// The same with a server that says nothing before its clients have, so that all that can be seen of it is that it listens.
@@ -79,20 +80,14 @@ impl NatsServer {
         server.address = Ipv4Addr::LOCALHOST;
         server.config = config.to_owned();
         server.silent = true;
-        while !server.try_start().await {
-            server.port = free_port();
-        }
-        server
+        server.begin().await
     }
 
     /// Not on loopback.
     pub async fn start_on(address: Ipv4Addr) -> Self {
         let mut server = Self::reserve();
         server.address = address;
-        while !server.try_start().await {
-            server.port = free_port();
-        }
-        server
+        server.begin().await
     }
 
     /// A server that is not there yet: its port and folder are chosen.

@@ -26,7 +26,7 @@ use crate::{
 type Lanes = lanes::Lanes<InOrder, Queued>;
 
 pub(super) struct Conversation {
-    pub open: OpenGuard,
+    open: OpenGuard,
     pub conn: Arc<Conn>,
     session: Session,
     pace: Pace,

@@ -111,10 +111,11 @@ fn read(socket: &TcpStream, buf: &mut ReadBuf<'_>) -> io::Result<()> {
         let room = buf.initialize_unfilled();
         let bytes = (&*SockRef::from(socket)).read(room)?;
         came = Some(bytes);
-        match bytes {
-            0 => Ok(()),
-            _ if bytes == room.len() => Ok(()),
-            _ => Err(io::ErrorKind::WouldBlock.into()),
+        let all = 0 < bytes && bytes < room.len();
+        if all {
+            Err(io::ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
         }
     });
     let Some(bytes) = came else { return outcome };

@@ -1,19 +1,10 @@
 use clap::Parser;
 
 use super::*;
-
-#[derive(Parser)]
-struct All {
-    #[command(flatten)]
-    load: Load,
-    #[command(flatten)]
-    machines: Machines,
-    #[command(flatten)]
-    constants: Constants,
-}
+use crate::capacity::Capacity;
 
 fn needs(arguments: &[&str]) -> Needs {
-    let all = All::parse_from([&["capacity"], arguments].concat());
+    let all = Capacity::parse_from([&["capacity"], arguments].concat());
     Needs::of(&all.load, &all.machines, &all.constants)
 }
 
@@ -29,7 +20,7 @@ fn more_users_need_more_of_everything() {
 fn a_group_message_goes_to_no_more_gateways_than_there_are_members_or_gateways() {
     let needs = needs(&["--users", "10000000", "--group-size", "10"]);
     assert!(needs.rates.gateways_per_group <= 10.0);
-    let one = Rates::of(&All::parse_from(["capacity"]).load, 1.0);
+    let one = Rates::of(&Capacity::parse_from(["capacity"]).load, 1.0);
     assert!((one.gateways_per_group - 1.0).abs() < 1e-9);
 }
 
